@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What can go wrong in a run, by stage, and how it is told to the object's owner.
+//!
+//! Enters as the typed error of a part; leaves as a [`Failure`] with the contract's reason and prefix, and as a bounded
+//! [`StageError::category`] for logs and metrics.
+
+use std::{error::Error, time::Duration};
+
+use wharf_oci::{archive::ArchiveError, registry};
+
+use crate::{
+    ports::PortError,
+    source::report::{Failure, FailureKind},
+    store::StoreError,
+};
+
+/// Which step of a run failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Reading the secret with registry credentials.
+    Credentials,
+    /// Reading TLS material, building the client.
+    Transport,
+    /// Turning tag into digest.
+    Resolve,
+    /// Checking signatures.
+    Verify,
+    /// Reading the manifest.
+    Manifest,
+    /// Choosing and downloading the layer.
+    Layer,
+    /// Opening the layer, packing it.
+    Pack,
+    /// Writing to the store.
+    Publish,
+}
+
+/// Why, in the type of the part that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// A secret or the API server.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    /// The archive.
+    #[error(transparent)]
+    Archive(#[from] ArchiveError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The signature.
+    #[error(transparent)]
+    Verify(#[from] wharf_verify::VerifyError),
+    /// What was found is not usable; the text says what and why.
+    #[error("{0}")]
+    Content(String),
+    /// It took longer than `spec.timeout`.
+    #[error("no answer within {0:?}, the source's timeout")]
+    Timeout(Duration),
+    /// A worker thread was lost.
+    #[error("an internal task ended without an answer")]
+    Task,
+}
+
+/// A failed step.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}")]
+pub struct StageError {
+    /// Which step.
+    pub stage: Stage,
+    /// Why.
+    #[source]
+    pub cause: Cause,
+}
+
+impl Stage {
+    /// Makes an error of this step.
+    pub fn failed(self, cause: impl Into<Cause>) -> StageError {
+        StageError { stage: self, cause: cause.into() }
+    }
+
+    const fn reason(self) -> &'static str {
+        match self {
+            Self::Credentials | Self::Transport => "AuthenticationFailed",
+            Self::Resolve | Self::Manifest => "OCIArtifactPullFailed",
+            Self::Verify => "VerificationError",
+            Self::Layer | Self::Pack => "OCIArtifactLayerOperationFailed",
+            Self::Publish => "ArchiveOperationFailed",
+        }
+    }
+
+    fn prefix(self, url: &str) -> String {
+        match self {
+            Self::Credentials => "failed to get credential: ".to_owned(),
+            Self::Transport => format!("failed to generate transport for '{url}': "),
+            Self::Resolve => "failed to determine artifact digest: ".to_owned(),
+            Self::Verify => "failed to verify the signature: ".to_owned(),
+            Self::Manifest => format!("failed to pull artifact from '{url}': "),
+            Self::Layer => format!("failed to get the layer of '{url}': "),
+            Self::Pack => format!("failed to extract layer contents from '{url}': "),
+            Self::Publish => "unable to archive artifact to storage: ".to_owned(),
+        }
+    }
+}
+
+impl StageError {
+    /// One word from a fixed list, for logs and metrics.
+    pub const fn category(&self) -> &'static str {
+        match &self.cause {
+            Cause::Port(_) => "api",
+            Cause::Registry(_) => "registry",
+            Cause::Archive(_) => "archive",
+            Cause::Store(_) => "store",
+            Cause::Verify(_) => "verification",
+            Cause::Content(_) => "content",
+            Cause::Timeout(_) => "timeout",
+            Cause::Task => "internal",
+        }
+    }
+
+    /// The failure in the words of the contract. `seen` is the revision that was found before the step failed.
+    pub fn into_failure(self, url: &str, seen: Option<String>) -> Failure {
+        let retry_after = match &self.cause {
+            Cause::Registry(error) => match error.retry() {
+                registry::Retry::After(wait) => Some(wait),
+                registry::Retry::Backoff | registry::Retry::Terminal => None,
+            },
+            _ => None,
+        };
+        // The stage tells what was tried; a full disk is a storage failure wherever it was met.
+        let is_storage = matches!(self.cause, Cause::Store(_));
+        let (kind, reason) = match (self.stage, is_storage) {
+            (Stage::Verify, false) => (FailureKind::Verification, Stage::Verify.reason()),
+            (Stage::Publish, _) | (_, true) => (FailureKind::Storage, Stage::Publish.reason()),
+            (stage, false) => (FailureKind::Fetch, stage.reason()),
+        };
+        let message = format!("{}{}", self.stage.prefix(url), chain(&self.cause));
+        Failure { kind, reason, message, retry_after, seen }
+    }
+}
+
+/// An error with its causes, as one line.
+pub fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let next = cause.to_string();
+        // A transparent wrapper and its content say the same.
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        source = cause.source();
+    }
+    text
+}
