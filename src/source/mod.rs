@@ -11,6 +11,9 @@ pub mod report;
 pub mod schedule;
 pub mod spec;
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 /// Which source: namespace and name of its object.

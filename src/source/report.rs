@@ -7,7 +7,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
-use wharf_api::v1::{Artifact, OCIRepositoryStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use wharf_api::{Condition, v1::{Artifact, OCIRepositoryStatus}};
 
 use super::{
     conditions::Conditions,
@@ -135,7 +136,7 @@ pub struct Surroundings<'a> {
 /// The status while a run takes longer than a moment.
 pub fn progressing(observed: &Observed, now: Timestamp) -> OCIRepositoryStatus {
     let mut conditions = Conditions::new(observed.status.conditions.clone(), observed.generation, now);
-    let seen = observed.status.observed_generation.unwrap_or(-1);
+    let seen = observed.status.observed_generation;
     let message = match seen == observed.generation {
         true => IN_PROGRESS.to_owned(),
         false => format!("processing object: new generation {seen} -> {}", observed.generation),
@@ -157,7 +158,7 @@ pub fn conclude(observed: &Observed, outcome: &Outcome, around: Surroundings<'_>
     let conditions = conditions(observed, outcome, stored, around.now);
     let settled = !matches!(outcome, Outcome::Failed(_));
     let status = OCIRepositoryStatus {
-        observed_generation: if settled { Some(observed.generation) } else { observed.status.observed_generation },
+        observed_generation: if settled { observed.generation } else { observed.status.observed_generation },
         conditions,
         url: stored.map(|stored| url(around.advertised, &stored.latest_path)),
         artifact: stored.map(|stored| artifact(stored, around.advertised)),
@@ -177,7 +178,7 @@ fn conditions(
     outcome: &Outcome,
     stored: Option<&Stored>,
     now: Timestamp,
-) -> Vec<k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition> {
+) -> Vec<Condition> {
     let mut conditions = Conditions::new(observed.status.conditions.clone(), observed.generation, now);
     if stored.is_none() {
         conditions.remove("ArtifactInStorage");
@@ -242,7 +243,7 @@ fn artifact(stored: &Stored, advertised: &str) -> Artifact {
         path: stored.path.clone(),
         url: url(advertised, &stored.path),
         revision: stored.revision.clone(),
-        last_update_time: stored.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+        last_update_time: Time(stored.at),
         size: i64::try_from(stored.size).ok(),
         metadata: (!metadata.is_empty()).then_some(metadata),
     }

@@ -184,9 +184,9 @@ fn parse_target(spec: &OCIRepositorySpec) -> Result<Target, SpecError> {
 }
 
 fn parse_timeout(spec: &OCIRepositorySpec) -> Result<Duration, SpecError> {
-    match spec.timeout.as_deref() {
-        None | Some("") => Ok(DEFAULT_TIMEOUT),
-        Some(text) => parse_duration("timeout", text),
+    match spec.timeout.as_str() {
+        "" => Ok(DEFAULT_TIMEOUT),
+        text => parse_duration("timeout", text),
     }
 }
 

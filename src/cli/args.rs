@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The flags, as they are typed. Nothing is checked here beyond a flag's own form; [`super::config`] makes values of them.
+
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// A source controller for OCI artifacts, with or without a cluster.
+#[derive(Debug, Parser)]
+#[command(
+    name = "wharf",
+    version,
+    about,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 'run --once' ended and not every source is Ready."
+)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run in a cluster: watch OCIRepository objects, store and serve their artifacts.
+    #[command(after_help = "Examples:\n  wharf crds | kubectl apply -f -\n  wharf controller --storage-path ./data \
+                      --storage-adv-addr localhost:9090\n  wharf controller --kubeconfig ~/.kube/config --watch-label-selector \
+                      sharding.fluxcd.io/key=wharf")]
+    Controller(ControllerArgs),
+    /// Run without a cluster: the same over a directory of the same YAML.
+    #[command(after_help = "Examples:\n  wharf run ./sources\n  wharf run ./sources --once\n  wharf run ./sources --state \
+                      /var/lib/wharf -o json")]
+    Run(RunArgs),
+    /// Pack a directory, or take a tar+gzip file as it is, and push it as an artifact.
+    #[command(after_help = "Examples:\n  wharf push ./deploy ghcr.io/org/app:1.0.0\n  wharf push ./deploy.tar.gz \
+                      localhost:5000/app:dev --insecure\n  wharf push ./deploy ghcr.io/org/app:1.0.0 --source \
+                      https://github.com/org/app --revision main@sha1:5f0c2e1")]
+    Push(PushArgs),
+    /// Pull an artifact and unpack it into a directory.
+    #[command(after_help = "Examples:\n  wharf pull ghcr.io/org/app:1.0.0 ./app\n  wharf pull ghcr.io/org/app@sha256:... ./app")]
+    Pull(PullArgs),
+    /// Print the CustomResourceDefinitions.
+    #[command(after_help = "Example:\n  wharf crds | kubectl apply -f -")]
+    Crds,
+    /// Print the version.
+    Version(VersionArgs),
+    /// Print a completion script for a shell.
+    #[command(after_help = "Example:\n  wharf completion bash > /etc/bash_completion.d/wharf")]
+    Completion(CompletionArgs),
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For scripts: one JSON document per line.
+    Json,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogEncoding {
+    /// One JSON object per line.
+    Json,
+    /// For people.
+    #[value(alias = "console")]
+    Text,
+}
+
+/// What is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// Everything.
+    Trace,
+    /// What helps to find a defect.
+    Debug,
+    /// What happens.
+    Info,
+    /// Only what failed.
+    Error,
+}
+
+/// `wharf controller`.
+#[derive(Debug, ClapArgs)]
+pub struct ControllerArgs {
+    /// The kubeconfig file. Without it: KUBECONFIG, ~/.kube/config, or the pod's service account.
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Watch all namespaces; with false only the one in RUNTIME_NAMESPACE.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
+    pub watch_all_namespaces: bool,
+    /// The namespace to watch when not all are.
+    #[arg(long, env = "RUNTIME_NAMESPACE", hide = true)]
+    pub runtime_namespace: Option<String>,
+    /// Watch only objects with these labels.
+    #[arg(long, value_name = "SELECTOR")]
+    pub watch_label_selector: Option<String>,
+    /// The store's directory. It must exist.
+    #[arg(long, env = "STORAGE_PATH", default_value = "/data", value_name = "DIR")]
+    pub storage_path: PathBuf,
+    /// Where artifacts are served.
+    #[arg(long, env = "STORAGE_ADDRESS", default_value = ":9090", value_name = "ADDR")]
+    pub storage_addr: String,
+    /// The host (and port) that consumers reach the artifact server under. Without it, it is made of the host name and
+    /// the port of --storage-addr.
+    #[arg(long, env = "STORAGE_ADV_ADDR", default_value = "", value_name = "HOST")]
+    pub storage_adv_addr: String,
+    /// Where /metrics is served.
+    #[arg(long, env = "METRICS_ADDR", default_value = ":8080", value_name = "ADDR")]
+    pub metrics_addr: String,
+    /// Where /healthz and /readyz are served.
+    #[arg(long, default_value = ":9440", value_name = "ADDR")]
+    pub health_addr: String,
+    /// How logs are written.
+    #[arg(long, default_value = "json", value_name = "ENCODING")]
+    pub log_encoding: LogEncoding,
+    /// Common flags.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// `wharf run`.
+#[derive(Debug, ClapArgs)]
+pub struct RunArgs {
+    /// The directory with OCIRepository and Secret files.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Where artifacts and status files are kept. Default: .wharf below DIR.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Reconcile everything once, then exit: 0 when all sources are Ready, 3 when not.
+    #[arg(long)]
+    pub once: bool,
+    /// How changes are printed.
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub output: Output,
+    /// Where artifacts are served.
+    #[arg(long, env = "STORAGE_ADDRESS", default_value = "127.0.0.1:9090", value_name = "ADDR")]
+    pub storage_addr: String,
+    /// The host (and port) that consumers reach the artifact server under. Default: the address of --storage-addr.
+    #[arg(long, env = "STORAGE_ADV_ADDR", default_value = "", value_name = "HOST")]
+    pub storage_adv_addr: String,
+    /// Where /metrics is served. Off unless given.
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_addr: Option<String>,
+    /// Where /healthz and /readyz are served. Off unless given.
+    #[arg(long, value_name = "ADDR")]
+    pub health_addr: Option<String>,
+    /// How logs are written.
+    #[arg(long, default_value = "text", value_name = "ENCODING")]
+    pub log_encoding: LogEncoding,
+    /// Common flags.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+/// Flags of everything that reconciles.
+#[derive(Debug, ClapArgs)]
+pub struct CommonArgs {
+    /// What is logged.
+    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    pub log_level: LogLevel,
+    /// How many sources are worked on at once.
+    #[arg(long, default_value_t = 32, value_name = "N")]
+    pub concurrent: usize,
+    /// The wait after the first failure; doubles with each further one.
+    #[arg(long, default_value = "750ms", value_name = "DURATION")]
+    pub min_retry_delay: String,
+    /// The longest wait after failures.
+    #[arg(long, default_value = "15m", value_name = "DURATION")]
+    pub max_retry_delay: String,
+    /// How far intervals are spread, in percent.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u8).range(0..100), value_name = "PERCENT")]
+    pub interval_jitter_percentage: u8,
+    /// How long a superseded artifact is kept.
+    #[arg(long, default_value = "1m", value_name = "DURATION")]
+    pub artifact_retention_ttl: String,
+    /// How many artifacts of a source are kept at most.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    pub artifact_retention_records: usize,
+    /// Re-pack every layer, also those that could be served byte for byte.
+    #[arg(long, default_value = "auto", value_name = "MODE")]
+    pub passthrough: Passthrough,
+    /// Refuse artifacts with several layers instead of taking the first.
+    #[arg(long)]
+    pub strict_layers: bool,
+    /// The bounds of archives.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Whether canonical layers are served byte for byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Passthrough {
+    /// Those that can be.
+    Auto,
+    /// None: everything is re-packed.
+    Off,
+}
+
+/// The bounds of archives. Real artifacts do not reach the defaults.
+#[derive(Debug, ClapArgs)]
+pub struct LimitArgs {
+    /// The largest layer, compressed.
+    #[arg(long, value_name = "BYTES")]
+    pub max_compressed_bytes: Option<u64>,
+    /// The largest archive, expanded.
+    #[arg(long, value_name = "BYTES")]
+    pub max_expanded_bytes: Option<u64>,
+    /// The most entries in an archive.
+    #[arg(long, value_name = "N")]
+    pub max_entries: Option<u64>,
+    /// The largest ratio of expanded to compressed bytes, beyond the first MiB.
+    #[arg(long, value_name = "N")]
+    pub max_ratio: Option<u64>,
+}
+
+/// Flags of everything that talks to a registry by itself.
+#[derive(Debug, ClapArgs)]
+pub struct RegistryArgs {
+    /// The user name. Without it: the entry of the Docker config file, or anonymous.
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// Read the password from standard input.
+    #[arg(long, requires = "username")]
+    pub password_stdin: bool,
+    /// A file with CA certificates that are trusted beside the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// Allow plain HTTP. Loopback registries need no flag.
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+/// `wharf push`.
+#[derive(Debug, ClapArgs)]
+pub struct PushArgs {
+    /// A directory, or a tar+gzip file.
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// Where to: repository and tag, for instance ghcr.io/org/app:1.0.0.
+    #[arg(value_name = "REF")]
+    pub reference: String,
+    /// Where the content comes from (annotation org.opencontainers.image.source).
+    #[arg(long, value_name = "URL")]
+    pub source: Option<String>,
+    /// Which revision of it (annotation org.opencontainers.image.revision).
+    #[arg(long, value_name = "REVISION")]
+    pub revision: Option<String>,
+    /// More annotations of the manifest.
+    #[arg(short, long = "annotation", value_name = "KEY=VALUE")]
+    pub annotations: Vec<String>,
+    /// How the result is printed.
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub output: Output,
+    /// Registry flags.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// The bounds of archives.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// `wharf pull`.
+#[derive(Debug, ClapArgs)]
+pub struct PullArgs {
+    /// What: repository with a tag or digest.
+    #[arg(value_name = "REF")]
+    pub reference: String,
+    /// Where to. It is made if it is not there; files in it are not overwritten.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// How the result is printed.
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub output: Output,
+    /// Registry flags.
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// The bounds of archives.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// `wharf version`.
+#[derive(Debug, ClapArgs)]
+pub struct VersionArgs {
+    /// How it is printed.
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// `wharf completion`.
+#[derive(Debug, ClapArgs)]
+pub struct CompletionArgs {
+    /// The shell.
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
+}
