@@ -80,7 +80,11 @@ impl Permits {
     /// `total` in all; one host or namespace can take three quarters of them.
     pub fn with_total(total: usize) -> Self {
         let share = (total * 3).div_ceil(4).max(1);
-        Self { total: total.max(1), per_host: share, per_namespace: share }
+        Self {
+            total: total.max(1),
+            per_host: share,
+            per_namespace: share,
+        }
     }
 }
 
@@ -201,15 +205,21 @@ impl Queue {
     }
 
     fn trigger(&mut self, trigger: Trigger) {
-        let lane = Lane { namespace: trigger.id.namespace.clone(), host: trigger.host };
+        let lane = Lane {
+            namespace: trigger.id.namespace.clone(),
+            host: trigger.host,
+        };
         let is_new = !self.entries.contains_key(&trigger.id);
-        let entry = self.entries.entry(trigger.id.clone()).or_insert_with(|| Entry {
-            lane: lane.clone(),
-            state: State::Idle,
-            run_at: None,
-            is_due: true,
-            again: false,
-        });
+        let entry = self
+            .entries
+            .entry(trigger.id.clone())
+            .or_insert_with(|| Entry {
+                lane: lane.clone(),
+                state: State::Idle,
+                run_at: None,
+                is_due: true,
+                again: false,
+            });
         entry.is_due |= is_new || trigger.why == Why::Missing;
         match entry.state {
             State::Running => entry.again = true,
@@ -222,11 +232,15 @@ impl Queue {
     }
 
     fn enqueue(&mut self, id: SourceId) {
-        let Some(entry) = self.entries.get_mut(&id) else { return };
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
         entry.state = State::Queued;
         match self.lanes.iter_mut().find(|(lane, _)| *lane == entry.lane) {
             Some((_, ids)) => ids.push_back(id),
-            None => self.lanes.push_back((entry.lane.clone(), VecDeque::from([id]))),
+            None => self
+                .lanes
+                .push_back((entry.lane.clone(), VecDeque::from([id]))),
         }
     }
 
@@ -235,9 +249,15 @@ impl Queue {
         while let Some(Reverse((at, _))) = self.timers.peek()
             && *at <= now
         {
-            let Some(Reverse((at, id))) = self.timers.pop() else { return };
+            let Some(Reverse((at, id))) = self.timers.pop() else {
+                return;
+            };
             // A timer that was replaced is still in the heap; only the one that the entry names counts.
-            if let Some(entry) = self.entries.get_mut(&id).filter(|entry| entry.run_at == Some(at)) {
+            if let Some(entry) = self
+                .entries
+                .get_mut(&id)
+                .filter(|entry| entry.run_at == Some(at))
+            {
                 entry.run_at = None;
                 entry.is_due = true;
                 match entry.state {
@@ -269,19 +289,25 @@ impl Queue {
         *self.per_namespace.entry(lane.namespace).or_default() += 1;
         let entry = self.entries.get_mut(&id)?;
         entry.state = State::Running;
-        let wake = Wake { is_due: std::mem::take(&mut entry.is_due) };
+        let wake = Wake {
+            is_due: std::mem::take(&mut entry.is_due),
+        };
         Some((id, wake))
     }
 
     fn may_run(&self, lane: &Lane) -> bool {
-        let used = |counts: &HashMap<String, usize>, key: &str| counts.get(key).copied().unwrap_or_default();
+        let used = |counts: &HashMap<String, usize>, key: &str| {
+            counts.get(key).copied().unwrap_or_default()
+        };
         used(&self.per_host, &lane.host) < self.permits.per_host
             && used(&self.per_namespace, &lane.namespace) < self.permits.per_namespace
     }
 
     fn finish(&mut self, id: &SourceId, verdict: Verdict, now: Instant) {
         self.running -= 1;
-        let Some(entry) = self.entries.get_mut(id) else { return };
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
         release(&mut self.per_host, &entry.lane.host);
         release(&mut self.per_namespace, &entry.lane.namespace);
         entry.state = State::Idle;

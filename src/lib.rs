@@ -1,2 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The map of modules.
+//!
+//! ```text
+//! cluster | standalone ──Trigger──▶ engine ──▶ pipeline::reconcile
+//!        ▲                                        │ source::decide   -> Plan      (pure)
+//!        │                                        │ pipeline::run    -> Outcome   resolve, verify, fetch, pack, publish
+//!        └────────── ports: status, events ◀──────┘ source::conclude -> Report    (pure)
+//!                                                          store ◀── publish;  serve ──▶ consumers
+//! ```
+
+pub mod engine;
+pub mod ports;
+pub mod source;

@@ -71,20 +71,30 @@ pub struct Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Secret").field("kind", &self.kind).field("keys", &self.data.keys()).finish()
+        f.debug_struct("Secret")
+            .field("kind", &self.kind)
+            .field("keys", &self.data.keys())
+            .finish()
     }
 }
 
 /// Reads sources.
 pub trait SourceReader: Send + Sync {
     /// The newest known state; `None` only when it is certain that the object is gone.
-    fn read<'a>(&'a self, id: &'a SourceId) -> BoxFuture<'a, Result<Option<Arc<OCIRepository>>, PortError>>;
+    fn read<'a>(
+        &'a self,
+        id: &'a SourceId,
+    ) -> BoxFuture<'a, Result<Option<Arc<OCIRepository>>, PortError>>;
 }
 
 /// Reads secrets, always in the source's own namespace.
 pub trait SecretReader: Send + Sync {
     /// The secret of that name.
-    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Secret, PortError>>;
+    fn read<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Secret, PortError>>;
 }
 
 /// Writes status.

@@ -7,11 +7,19 @@ use std::{
 use super::*;
 
 fn trigger(name: &str, host: &str) -> Trigger {
-    Trigger { id: SourceId::new("ns", name), host: host.into(), why: Why::Changed }
+    Trigger {
+        id: SourceId::new("ns", name),
+        host: host.into(),
+        why: Why::Changed,
+    }
 }
 
 fn queue(total: usize, per_host: usize) -> Queue {
-    Queue::new(Permits { total, per_host, per_namespace: 100 })
+    Queue::new(Permits {
+        total,
+        per_host,
+        per_namespace: 100,
+    })
 }
 
 fn after(seconds: u64) -> Verdict {
@@ -37,7 +45,9 @@ fn a_slow_host_leaves_slots_to_the_others() {
         queue.trigger(trigger(name, "dead"));
     }
     queue.trigger(trigger("e", "alive"));
-    let names: Vec<_> = std::iter::from_fn(|| queue.take()).map(|(id, _)| id.name).collect();
+    let names: Vec<_> = std::iter::from_fn(|| queue.take())
+        .map(|(id, _)| id.name)
+        .collect();
     assert_eq!(names, ["a", "e", "b"]);
 }
 
@@ -91,7 +101,9 @@ fn a_source_that_comes_back_while_it_is_forgotten_runs_again() {
     queue.finish(&a, Verdict::Forget, Instant::now());
     assert_eq!(queue.take().unwrap().1, Wake { is_due: true });
     queue.finish(&a, Verdict::Forget, Instant::now());
-    assert!(queue.entries.is_empty() && queue.per_host.is_empty() && queue.per_namespace.is_empty());
+    assert!(
+        queue.entries.is_empty() && queue.per_host.is_empty() && queue.per_namespace.is_empty()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -104,19 +116,33 @@ async fn the_engine_runs_at_once_then_at_the_interval_and_survives_a_panic() {
     let run_one = move |id: SourceId, _| {
         let log = Arc::clone(&log);
         async move {
-            log.lock().unwrap().push((id.name.clone(), start.elapsed().as_secs()));
+            log.lock()
+                .unwrap()
+                .push((id.name.clone(), start.elapsed().as_secs()));
             assert!(id.name != "panics", "on purpose");
             after(30)
         }
     };
     sender.send(trigger("panics", "h")).await.unwrap();
     sender.send(trigger("works", "h")).await.unwrap();
-    let engine = tokio::spawn(run(Permits::default(), triggers, run_one, |_| {}, stop.clone()));
+    let engine = tokio::spawn(run(
+        Permits::default(),
+        triggers,
+        run_one,
+        |_| {},
+        stop.clone(),
+    ));
     tokio::time::sleep(Duration::from_secs(65)).await;
     stop.cancel();
     engine.await.unwrap();
     let mut ran = ran.lock().unwrap().clone();
     ran.sort();
-    let expected = [("panics", 0), ("panics", 60), ("works", 0), ("works", 30), ("works", 60)];
+    let expected = [
+        ("panics", 0),
+        ("panics", 60),
+        ("works", 0),
+        ("works", 30),
+        ("works", 60),
+    ];
     assert_eq!(ran, expected.map(|(name, at)| (name.to_owned(), at)));
 }

@@ -35,7 +35,11 @@ impl Conditions {
     /// changed, `now` cut to seconds.
     pub fn new(items: Vec<Condition>, generation: i64, now: Timestamp) -> Self {
         let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-        Self { items, generation, now }
+        Self {
+            items,
+            generation,
+            now,
+        }
     }
 
     /// The condition of that type.
@@ -45,13 +49,16 @@ impl Conditions {
 
     /// Whether the condition of that type exists and is `True`.
     pub fn is_true(&self, kind: &str) -> bool {
-        self.find(kind).is_some_and(|condition| condition.status == "True")
+        self.find(kind)
+            .is_some_and(|condition| condition.status == "True")
     }
 
     /// Sets a condition; the transition time is kept when status, reason and message are as before.
     pub fn set(&mut self, kind: &str, status: &str, reason: &str, message: &str) {
         let message = clean(message);
-        let same = self.find(kind).filter(|c| c.status == status && c.reason == reason && c.message == message);
+        let same = self
+            .find(kind)
+            .filter(|c| c.status == status && c.reason == reason && c.message == message);
         let since = same.map_or(self.now, |condition| condition.last_transition_time.0);
         self.remove(kind);
         self.items.push(Condition {
@@ -87,10 +94,16 @@ impl Conditions {
     /// The condition that `Ready` mirrors: the best group first, then the priority order. A failed verification decides
     /// over everything.
     fn deciding(&self) -> Option<&Condition> {
-        if let Some(refused) = self.find("SourceVerified").filter(|condition| condition.status == "False") {
+        if let Some(refused) = self
+            .find("SourceVerified")
+            .filter(|condition| condition.status == "False")
+        {
             return Some(refused);
         }
-        SCOPE.iter().filter_map(|kind| self.find(kind)).min_by_key(|condition| group(condition))
+        SCOPE
+            .iter()
+            .filter_map(|kind| self.find(kind))
+            .min_by_key(|condition| group(condition))
     }
 }
 
@@ -120,13 +133,22 @@ fn ready_status(deciding: &Condition) -> &'static str {
 /// Stalled, Reconciling and Ready first, then the newest generation, then by name.
 fn order(condition: &Condition) -> (usize, i64, &str) {
     let first = ["Stalled", "Reconciling", "Ready"];
-    let rank = first.iter().position(|kind| *kind == condition.type_).unwrap_or(first.len());
-    (rank, -condition.observed_generation.unwrap_or_default(), &condition.type_)
+    let rank = first
+        .iter()
+        .position(|kind| *kind == condition.type_)
+        .unwrap_or(first.len());
+    (
+        rank,
+        -condition.observed_generation.unwrap_or_default(),
+        &condition.type_,
+    )
 }
 
 /// A message is read in a terminal: no control characters, and an end.
 fn clean(message: &str) -> String {
-    let printable = message.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let printable = message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c });
     let mut text: Vec<char> = printable.take(MAX_MESSAGE + 1).collect();
     if text.len() > MAX_MESSAGE {
         text.truncate(MAX_MESSAGE - 3);
@@ -168,7 +190,12 @@ mod tests {
     #[test]
     fn a_refused_signature_decides_over_everything() {
         let mut c = conditions();
-        c.set("StorageOperationFailed", "True", "ArchiveOperationFailed", "x");
+        c.set(
+            "StorageOperationFailed",
+            "True",
+            "ArchiveOperationFailed",
+            "x",
+        );
         c.set("SourceVerified", "False", "VerificationError", "y");
         assert_eq!(ready(c), ("False".into(), "VerificationError".into()));
     }
@@ -185,7 +212,10 @@ mod tests {
         let later = Timestamp::from_second(100).unwrap();
         let mut c = Conditions::new(c.items, 3, later);
         c.set("FetchFailed", "True", "R", "one");
-        assert_eq!(c.find("FetchFailed").unwrap().last_transition_time.0, Timestamp::UNIX_EPOCH);
+        assert_eq!(
+            c.find("FetchFailed").unwrap().last_transition_time.0,
+            Timestamp::UNIX_EPOCH
+        );
         c.set("FetchFailed", "True", "R", "two");
         assert_eq!(c.find("FetchFailed").unwrap().last_transition_time.0, later);
     }
@@ -193,9 +223,18 @@ mod tests {
     #[test]
     fn messages_are_printable_and_bounded() {
         let mut c = conditions();
-        c.set("FetchFailed", "True", "R", &format!("a\u{1b}[31m\n{}", "é".repeat(5000)));
+        c.set(
+            "FetchFailed",
+            "True",
+            "R",
+            &format!("a\u{1b}[31m\n{}", "é".repeat(5000)),
+        );
         let message = &c.find("FetchFailed").unwrap().message;
-        assert!(message.chars().count() <= MAX_MESSAGE && message.ends_with("...") && !message.contains(['\u{1b}', '\n']));
+        assert!(
+            message.chars().count() <= MAX_MESSAGE
+                && message.ends_with("...")
+                && !message.contains(['\u{1b}', '\n'])
+        );
     }
 
     #[test]
@@ -205,6 +244,9 @@ mod tests {
         c.set("FetchFailed", "True", "R", "");
         c.set("Reconciling", "True", "R", "");
         let kinds: Vec<_> = c.summarized().into_iter().map(|c| c.type_).collect();
-        assert_eq!(kinds, ["Reconciling", "Ready", "ArtifactInStorage", "FetchFailed"]);
+        assert_eq!(
+            kinds,
+            ["Reconciling", "Ready", "ArtifactInStorage", "FetchFailed"]
+        );
     }
 }

@@ -132,11 +132,19 @@ pub fn decide(source: &OCIRepository, observed: &Observed) -> Plan {
         return Plan::Suspended;
     }
     match SourceSpec::try_from(source) {
-        Ok(spec) => Plan::Fetch(Box::new(FetchPlan { spec, stored: observed.stored.clone() })),
+        Ok(spec) => Plan::Fetch(Box::new(FetchPlan {
+            spec,
+            stored: observed.stored.clone(),
+        })),
         Err(error) => Plan::Stalled(error),
     }
 }
 
 fn requested(source: &OCIRepository) -> Option<String> {
-    source.metadata.annotations.as_ref()?.get(REQUESTED_AT).cloned()
+    source
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(REQUESTED_AT)
+        .cloned()
 }

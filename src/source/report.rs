@@ -8,7 +8,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use wharf_api::{Condition, v1::{Artifact, OCIRepositoryStatus}};
+use wharf_api::{
+    Condition,
+    v1::{Artifact, OCIRepositoryStatus},
+};
 
 use super::{
     conditions::Conditions,
@@ -135,18 +138,28 @@ pub struct Surroundings<'a> {
 
 /// The status while a run takes longer than a moment.
 pub fn progressing(observed: &Observed, now: Timestamp) -> OCIRepositoryStatus {
-    let mut conditions = Conditions::new(observed.status.conditions.clone(), observed.generation, now);
+    let mut conditions =
+        Conditions::new(observed.status.conditions.clone(), observed.generation, now);
     let seen = observed.status.observed_generation;
     let message = match seen == observed.generation {
         true => IN_PROGRESS.to_owned(),
-        false => format!("processing object: new generation {seen} -> {}", observed.generation),
+        false => format!(
+            "processing object: new generation {seen} -> {}",
+            observed.generation
+        ),
     };
     conditions.remove("Stalled");
     conditions.set("Reconciling", "True", "Progressing", &message);
-    if conditions.find("Ready").is_none_or(|ready| ready.status == "Unknown") {
+    if conditions
+        .find("Ready")
+        .is_none_or(|ready| ready.status == "Unknown")
+    {
         conditions.set("Ready", "Unknown", "Progressing", &message);
     }
-    OCIRepositoryStatus { conditions: conditions.ordered(), ..observed.status.clone() }
+    OCIRepositoryStatus {
+        conditions: conditions.ordered(),
+        ..observed.status.clone()
+    }
 }
 
 /// Says what a run's outcome means.
@@ -158,11 +171,18 @@ pub fn conclude(observed: &Observed, outcome: &Outcome, around: Surroundings<'_>
     let conditions = conditions(observed, outcome, stored, around.now);
     let settled = !matches!(outcome, Outcome::Failed(_));
     let status = OCIRepositoryStatus {
-        observed_generation: if settled { observed.generation } else { observed.status.observed_generation },
+        observed_generation: if settled {
+            observed.generation
+        } else {
+            observed.status.observed_generation
+        },
         conditions,
         url: stored.map(|stored| url(around.advertised, &stored.latest_path)),
         artifact: stored.map(|stored| artifact(stored, around.advertised)),
-        last_handled_reconcile_at: observed.requested.clone().or_else(|| observed.status.last_handled_reconcile_at.clone()),
+        last_handled_reconcile_at: observed
+            .requested
+            .clone()
+            .or_else(|| observed.status.last_handled_reconcile_at.clone()),
         ..observed.status.clone()
     };
     Report {
@@ -179,14 +199,17 @@ fn conditions(
     stored: Option<&Stored>,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let mut conditions = Conditions::new(observed.status.conditions.clone(), observed.generation, now);
+    let mut conditions =
+        Conditions::new(observed.status.conditions.clone(), observed.generation, now);
     if stored.is_none() {
         conditions.remove("ArtifactInStorage");
     }
     match outcome {
         Outcome::Suspended => suspended(&mut conditions),
         Outcome::Stalled(error) => stalled(&mut conditions, error),
-        Outcome::Stored(stored, _) | Outcome::Unchanged(stored) => succeeded(&mut conditions, stored),
+        Outcome::Stored(stored, _) | Outcome::Unchanged(stored) => {
+            succeeded(&mut conditions, stored)
+        }
         Outcome::Failed(failure) => failed(&mut conditions, failure, observed),
     }
     conditions.summarized()
@@ -195,7 +218,10 @@ fn conditions(
 /// As Flux: what was in progress is relabelled and stays, a stall is forgotten.
 fn suspended(conditions: &mut Conditions) {
     conditions.remove("Stalled");
-    if let Some(message) = conditions.find("Reconciling").map(|condition| condition.message.clone()) {
+    if let Some(message) = conditions
+        .find("Reconciling")
+        .map(|condition| condition.message.clone())
+    {
         conditions.set("Reconciling", "True", "ProgressingWithRetry", &message);
     }
 }
@@ -209,7 +235,14 @@ fn stalled(conditions: &mut Conditions, error: &SpecError) {
 }
 
 fn succeeded(conditions: &mut Conditions, stored: &Stored) {
-    let gone = ["FetchFailed", "StorageOperationFailed", "ArtifactOutdated", "Reconciling", "Stalled", "SourceVerified"];
+    let gone = [
+        "FetchFailed",
+        "StorageOperationFailed",
+        "ArtifactOutdated",
+        "Reconciling",
+        "Stalled",
+        "SourceVerified",
+    ];
     gone.iter().for_each(|kind| conditions.remove(kind));
     let message = format!("stored artifact for digest '{}'", stored.revision);
     conditions.set("ArtifactInStorage", "True", "Succeeded", &message);
@@ -227,10 +260,20 @@ fn failed(conditions: &mut Conditions, failure: &Failure, observed: &Observed) {
     }
     conditions.set(kind, status, failure.reason, &failure.message);
     let mut progress = IN_PROGRESS.to_owned();
-    if let Some(seen) = failure.seen.as_ref().filter(|seen| observed.stored.as_ref().is_none_or(|s| s.revision != **seen)) {
+    if let Some(seen) = failure.seen.as_ref().filter(|seen| {
+        observed
+            .stored
+            .as_ref()
+            .is_none_or(|s| s.revision != **seen)
+    }) {
         progress = format!("building artifact: new revision '{seen}'");
         if observed.stored.is_some() {
-            conditions.set("ArtifactOutdated", "True", "NewRevision", &format!("new revision '{seen}'"));
+            conditions.set(
+                "ArtifactOutdated",
+                "True",
+                "NewRevision",
+                &format!("new revision '{seen}'"),
+            );
         }
     }
     conditions.set("Reconciling", "True", "ProgressingWithRetry", &progress);
@@ -250,8 +293,15 @@ fn artifact(stored: &Stored, advertised: &str) -> Artifact {
 }
 
 fn bounded(metadata: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let fits = |(key, value): &(&String, &String)| key.len() <= MAX_METADATA_KEY && value.len() <= MAX_METADATA_VALUE;
-    metadata.iter().filter(fits).take(MAX_METADATA_KEYS).map(|(k, v)| (k.clone(), v.clone())).collect()
+    let fits = |(key, value): &(&String, &String)| {
+        key.len() <= MAX_METADATA_KEY && value.len() <= MAX_METADATA_VALUE
+    };
+    metadata
+        .iter()
+        .filter(fits)
+        .take(MAX_METADATA_KEYS)
+        .map(|(k, v)| (k.clone(), v.clone()))
+        .collect()
 }
 
 /// `advertised` may carry a scheme, as Flux's flag may.
@@ -264,10 +314,12 @@ fn url(advertised: &str, path: &str) -> String {
 fn next(observed: &Observed, outcome: &Outcome, around: Surroundings<'_>) -> Next {
     match outcome {
         Outcome::Suspended | Outcome::Stalled(_) => Next::Never,
-        Outcome::Stored(..) | Outcome::Unchanged(_) => around.policy.after_success(around.interval, around.random),
-        Outcome::Failed(failure) => {
-            around.policy.after_failure(observed.failures.saturating_add(1), failure.retry_after)
+        Outcome::Stored(..) | Outcome::Unchanged(_) => {
+            around.policy.after_success(around.interval, around.random)
         }
+        Outcome::Failed(failure) => around
+            .policy
+            .after_failure(observed.failures.saturating_add(1), failure.retry_after),
     }
 }
 
@@ -281,19 +333,41 @@ fn result(outcome: &Outcome) -> RunResult {
 }
 
 /// One event per change: a failure that repeats is in the conditions, not in a stream of equal events.
-fn events(observed: &Observed, outcome: &Outcome, status: &OCIRepositoryStatus, url: &str) -> Vec<Event> {
+fn events(
+    observed: &Observed,
+    outcome: &Outcome,
+    status: &OCIRepositoryStatus,
+    url: &str,
+) -> Vec<Event> {
     match outcome {
         Outcome::Suspended => Vec::new(),
-        Outcome::Stalled(error) => changed(observed, status).then(|| warning(error.reason(), error.to_string())).into_iter().collect(),
-        Outcome::Failed(failure) => {
-            changed(observed, status).then(|| warning(failure.reason, failure.message.clone())).into_iter().collect()
-        }
-        Outcome::Unchanged(stored) => recovered(observed).then(|| stored_event("Succeeded", stored, url)).into_iter().collect(),
+        Outcome::Stalled(error) => changed(observed, status)
+            .then(|| warning(error.reason(), error.to_string()))
+            .into_iter()
+            .collect(),
+        Outcome::Failed(failure) => changed(observed, status)
+            .then(|| warning(failure.reason, failure.message.clone()))
+            .into_iter()
+            .collect(),
+        Outcome::Unchanged(stored) => recovered(observed)
+            .then(|| stored_event("Succeeded", stored, url))
+            .into_iter()
+            .collect(),
         Outcome::Stored(stored, warnings) => {
-            let is_new = observed.status.artifact.as_ref().is_none_or(|old| old.digest != stored.digest.to_string());
-            let reason = if is_new { Some("NewArtifact") } else { recovered(observed).then_some("Succeeded") };
+            let is_new = observed
+                .status
+                .artifact
+                .as_ref()
+                .is_none_or(|old| old.digest != stored.digest.to_string());
+            let reason = if is_new {
+                Some("NewArtifact")
+            } else {
+                recovered(observed).then_some("Succeeded")
+            };
             let announced = reason.map(|reason| stored_event(reason, stored, url));
-            let warned = warnings.iter().map(|text| warning("MultipleLayers", text.clone()));
+            let warned = warnings
+                .iter()
+                .map(|text| warning("MultipleLayers", text.clone()));
             announced.into_iter().chain(warned).collect()
         }
     }
@@ -301,30 +375,60 @@ fn events(observed: &Observed, outcome: &Outcome, status: &OCIRepositoryStatus, 
 
 fn changed(observed: &Observed, status: &OCIRepositoryStatus) -> bool {
     let words = |status: &OCIRepositoryStatus| {
-        let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
-        ready.map(|ready| (ready.status.clone(), ready.reason.clone(), ready.message.clone()))
+        let ready = status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == "Ready");
+        ready.map(|ready| {
+            (
+                ready.status.clone(),
+                ready.reason.clone(),
+                ready.message.clone(),
+            )
+        })
     };
     words(&observed.status) != words(status)
 }
 
 fn recovered(observed: &Observed) -> bool {
     let is_failure = |kind: &str| matches!(kind, "FetchFailed" | "StorageOperationFailed");
-    observed.status.conditions.iter().any(|condition| is_failure(&condition.type_) && condition.status == "True")
+    observed
+        .status
+        .conditions
+        .iter()
+        .any(|condition| is_failure(&condition.type_) && condition.status == "True")
 }
 
 fn warning(reason: &str, message: String) -> Event {
-    Event { is_warning: true, reason: reason.to_owned(), message, annotations: BTreeMap::new() }
+    Event {
+        is_warning: true,
+        reason: reason.to_owned(),
+        message,
+        annotations: BTreeMap::new(),
+    }
 }
 
 fn stored_event(reason: &str, stored: &Stored, url: &str) -> Event {
     let origin = |key: &str| stored.metadata.get(key).filter(|value| !value.is_empty());
-    let mut message = format!("stored artifact with revision '{}' from '{url}'", stored.revision);
-    if let (Some(source), Some(revision)) =
-        (origin("org.opencontainers.image.source"), origin("org.opencontainers.image.revision"))
-    {
+    let mut message = format!(
+        "stored artifact with revision '{}' from '{url}'",
+        stored.revision
+    );
+    if let (Some(source), Some(revision)) = (
+        origin("org.opencontainers.image.source"),
+        origin("org.opencontainers.image.revision"),
+    ) {
         message = format!("{message}, origin source '{source}', origin revision '{revision}'");
     }
-    let annotations = [("revision", stored.revision.clone()), ("digest", stored.digest.to_string())]
-        .map(|(key, value)| (format!("source.toolkit.fluxcd.io/{key}"), value));
-    Event { is_warning: false, reason: reason.to_owned(), message, annotations: annotations.into() }
+    let annotations = [
+        ("revision", stored.revision.clone()),
+        ("digest", stored.digest.to_string()),
+    ]
+    .map(|(key, value)| (format!("source.toolkit.fluxcd.io/{key}"), value));
+    Event {
+        is_warning: false,
+        reason: reason.to_owned(),
+        message,
+        annotations: annotations.into(),
+    }
 }

@@ -29,7 +29,11 @@ pub struct Policy {
 impl Default for Policy {
     /// Flux's defaults: 750 ms, 15 minutes, 5 %.
     fn default() -> Self {
-        Self { min_retry: Duration::from_millis(750), max_retry: Duration::from_secs(900), jitter_percent: 5 }
+        Self {
+            min_retry: Duration::from_millis(750),
+            max_retry: Duration::from_secs(900),
+            jitter_percent: 5,
+        }
     }
 }
 
@@ -61,7 +65,10 @@ mod tests {
     #[test]
     fn the_interval_is_spread_by_at_most_the_jitter() {
         let policy = Policy::default();
-        assert_eq!(policy.after_success(MINUTE, 0.0), Next::After(Duration::from_secs(57)));
+        assert_eq!(
+            policy.after_success(MINUTE, 0.0),
+            Next::After(Duration::from_secs(57))
+        );
         assert_eq!(policy.after_success(MINUTE, 0.5), Next::After(MINUTE));
         assert_eq!(policy.after_success(Duration::ZERO, 0.5), Next::Never);
     }
@@ -69,15 +76,27 @@ mod tests {
     #[test]
     fn failures_double_the_wait_up_to_the_longest() {
         let policy = Policy::default();
-        assert_eq!(policy.after_failure(1, None), Next::After(Duration::from_millis(750)));
-        assert_eq!(policy.after_failure(3, None), Next::After(Duration::from_secs(3)));
-        assert_eq!(policy.after_failure(u32::MAX, None), Next::After(policy.max_retry));
+        assert_eq!(
+            policy.after_failure(1, None),
+            Next::After(Duration::from_millis(750))
+        );
+        assert_eq!(
+            policy.after_failure(3, None),
+            Next::After(Duration::from_secs(3))
+        );
+        assert_eq!(
+            policy.after_failure(u32::MAX, None),
+            Next::After(policy.max_retry)
+        );
     }
 
     #[test]
     fn a_wait_that_was_asked_for_is_honoured_within_bounds() {
         let policy = Policy::default();
         assert_eq!(policy.after_failure(1, Some(MINUTE)), Next::After(MINUTE));
-        assert_eq!(policy.after_failure(1, Some(Duration::MAX)), Next::After(policy.max_retry));
+        assert_eq!(
+            policy.after_failure(1, Some(Duration::MAX)),
+            Next::After(policy.max_retry)
+        );
     }
 }

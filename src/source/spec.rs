@@ -93,7 +93,9 @@ pub enum SpecError {
         source: duration::DurationError,
     },
     /// A field that this version of Wharf does not implement is set.
-    #[error("spec.{field} is not supported by this version of Wharf: remove it, or leave this source to Flux's source-controller")]
+    #[error(
+        "spec.{field} is not supported by this version of Wharf: remove it, or leave this source to Flux's source-controller"
+    )]
     Unsupported {
         /// The field's path below `spec`.
         field: &'static str,
@@ -104,7 +106,9 @@ impl SpecError {
     /// The reason of the conditions, from the contract's list where it has one.
     pub fn reason(&self) -> &'static str {
         match self {
-            Self::NoScheme { .. } | Self::OtherScheme { .. } | Self::Repository { .. } => "URLInvalid",
+            Self::NoScheme { .. } | Self::OtherScheme { .. } | Self::Repository { .. } => {
+                "URLInvalid"
+            }
             Self::Tag(_) | Self::Digest(_) => "OCIArtifactPullFailed",
             Self::Duration { .. } => "InvalidDuration",
             Self::Unsupported { .. } => "UnsupportedField",
@@ -134,12 +138,21 @@ impl TryFrom<&OCIRepository> for SourceSpec {
 /// The id of an object. An object without a namespace (a file of standalone mode) is in `default`.
 pub fn id_of(source: &OCIRepository) -> SourceId {
     let name = source.metadata.name.clone().unwrap_or_default();
-    SourceId::new(source.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned()), name)
+    SourceId::new(
+        source
+            .metadata
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "default".to_owned()),
+        name,
+    )
 }
 
 /// The registry a source will talk to, for the engine's permits. Empty when the URL does not parse.
 pub fn host_of(source: &OCIRepository) -> String {
-    parse_url(&source.spec.url).map(|repository| repository.registry().to_owned()).unwrap_or_default()
+    parse_url(&source.spec.url)
+        .map(|repository| repository.registry().to_owned())
+        .unwrap_or_default()
 }
 
 /// Everything that the CRD has and this version does not act on. Each later capability removes its name here.
@@ -148,13 +161,25 @@ fn refuse_unsupported(spec: &OCIRepositorySpec) -> Result<(), SpecError> {
     let is_set = |text: Option<&String>| text.is_some_and(|text| !text.is_empty());
     let used = [
         ("verify", spec.verify.is_some()),
-        ("ref.semver", reference.is_some_and(|r| is_set(r.semver.as_ref()))),
-        ("ref.semverFilter", reference.is_some_and(|r| is_set(r.semver_filter.as_ref()))),
+        (
+            "ref.semver",
+            reference.is_some_and(|r| is_set(r.semver.as_ref())),
+        ),
+        (
+            "ref.semverFilter",
+            reference.is_some_and(|r| is_set(r.semver_filter.as_ref())),
+        ),
         ("ignore", spec.ignore.is_some()),
         ("layerSelector", spec.layer_selector.is_some()),
         ("proxySecretRef", spec.proxy_secret_ref.is_some()),
-        ("serviceAccountName", is_set(spec.service_account_name.as_ref())),
-        ("provider", !matches!(spec.provider.as_str(), "" | "generic")),
+        (
+            "serviceAccountName",
+            is_set(spec.service_account_name.as_ref()),
+        ),
+        (
+            "provider",
+            !matches!(spec.provider.as_str(), "" | "generic"),
+        ),
     ];
     match used.into_iter().find(|(_, is_used)| *is_used) {
         Some((field, _)) => Err(SpecError::Unsupported { field }),
@@ -165,17 +190,29 @@ fn refuse_unsupported(spec: &OCIRepositorySpec) -> Result<(), SpecError> {
 fn parse_url(url: &str) -> Result<Repository, SpecError> {
     let Some(rest) = url.strip_prefix("oci://") else {
         let url = cut(url);
-        return Err(if url.contains("://") { SpecError::OtherScheme { url } } else { SpecError::NoScheme { url } });
+        return Err(if url.contains("://") {
+            SpecError::OtherScheme { url }
+        } else {
+            SpecError::NoScheme { url }
+        });
     };
-    rest.parse().map_err(|source| SpecError::Repository { url: cut(url), source })
+    rest.parse().map_err(|source| SpecError::Repository {
+        url: cut(url),
+        source,
+    })
 }
 
 /// Precedence as in Flux: digest, then (not supported yet) semver, then tag, then `latest`.
 fn parse_target(spec: &OCIRepositorySpec) -> Result<Target, SpecError> {
-    let Some(reference) = &spec.reference else { return Ok(Target::Tag(Tag::latest())) };
+    let Some(reference) = &spec.reference else {
+        return Ok(Target::Tag(Tag::latest()));
+    };
     let written = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
     if let Some(digest) = written(&reference.digest) {
-        return digest.parse().map(Target::Digest).map_err(SpecError::Digest);
+        return digest
+            .parse()
+            .map(Target::Digest)
+            .map_err(SpecError::Digest);
     }
     match written(&reference.tag) {
         Some(tag) => tag.parse().map(Target::Tag).map_err(SpecError::Tag),
@@ -195,7 +232,9 @@ fn parse_duration(field: &'static str, text: &str) -> Result<Duration, SpecError
 }
 
 fn named(reference: Option<&wharf_api::v1::LocalObjectReference>) -> Option<String> {
-    reference.map(|reference| reference.name.clone()).filter(|name| !name.is_empty())
+    reference
+        .map(|reference| reference.name.clone())
+        .filter(|name| !name.is_empty())
 }
 
 fn cut(text: &str) -> String {

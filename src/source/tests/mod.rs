@@ -35,6 +35,10 @@ fn stored(revision: &str) -> Stored {
         at: Timestamp::from_second(1_700_000_000).unwrap(),
         uid: "u1".to_owned(),
         trust: "not-required".to_owned(),
-        metadata: [("org.opencontainers.image.source".to_owned(), "https://git.example/app".to_owned())].into(),
+        metadata: [(
+            "org.opencontainers.image.source".to_owned(),
+            "https://git.example/app".to_owned(),
+        )]
+        .into(),
     }
 }

@@ -7,7 +7,10 @@ use crate::source::plan::{Attempt, Observed, Plan, REQUESTED_AT, decide};
 #[test]
 fn a_source_that_was_never_run_is_fetched() {
     let object = source(&json!({}));
-    assert!(matches!(decide(&object, &Observed::of(&object)), Plan::Fetch(_)));
+    assert!(matches!(
+        decide(&object, &Observed::of(&object)),
+        Plan::Fetch(_)
+    ));
 }
 
 #[test]
@@ -26,7 +29,9 @@ fn a_request_a_new_generation_and_a_new_object_are_answered_at_once() {
     let changes: [fn(&mut wharf_api::v1::OCIRepository); 3] = [
         |object| object.metadata.generation = Some(3),
         |object| object.metadata.uid = Some("u2".into()),
-        |object| object.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "now".to_owned())].into()),
+        |object| {
+            object.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "now".to_owned())].into())
+        },
     ];
     for change in changes {
         let mut object = before.clone();
@@ -46,14 +51,27 @@ fn suspension_comes_before_everything_else() {
 #[test]
 fn an_unusable_spec_is_stalled() {
     let object = source(&json!({"url": "nonsense"}));
-    assert!(matches!(decide(&object, &Observed::of(&object)), Plan::Stalled(_)));
+    assert!(matches!(
+        decide(&object, &Observed::of(&object)),
+        Plan::Stalled(_)
+    ));
 }
 
 #[test]
 fn an_artifact_of_an_earlier_object_of_that_name_does_not_count() {
     let object = source(&json!({}));
     let mut old = stored("latest@sha256:aa");
-    assert!(Observed::of(&object).with_stored(Some(old.clone())).stored.is_some());
+    assert!(
+        Observed::of(&object)
+            .with_stored(Some(old.clone()))
+            .stored
+            .is_some()
+    );
     old.uid = "another".to_owned();
-    assert!(Observed::of(&object).with_stored(Some(old)).stored.is_none());
+    assert!(
+        Observed::of(&object)
+            .with_stored(Some(old))
+            .stored
+            .is_none()
+    );
 }

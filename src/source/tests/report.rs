@@ -8,7 +8,9 @@ use wharf_api::v1::OCIRepositoryStatus;
 use super::{source, stored};
 use crate::source::{
     plan::{Observed, REQUESTED_AT, Stored},
-    report::{Failure, FailureKind, Outcome, Report, RunResult, Surroundings, conclude, progressing},
+    report::{
+        Failure, FailureKind, Outcome, Report, RunResult, Surroundings, conclude, progressing,
+    },
     schedule::{Next, Policy},
     spec::SpecError,
 };
@@ -38,30 +40,65 @@ fn following(report: &Report, stored: Option<Stored>) -> Observed {
 
 fn failure(kind: FailureKind, reason: &'static str) -> Outcome {
     let message = format!("failed: {reason}");
-    Outcome::Failed(Failure { kind, reason, message, retry_after: None, seen: None })
+    Outcome::Failed(Failure {
+        kind,
+        reason,
+        message,
+        retry_after: None,
+        seen: None,
+    })
 }
 
 /// `type=status/reason` of every condition, in order.
 fn conditions(status: &OCIRepositoryStatus) -> Vec<String> {
-    status.conditions.iter().map(|c| format!("{}={}/{}", c.type_, c.status, c.reason)).collect()
+    status
+        .conditions
+        .iter()
+        .map(|c| format!("{}={}/{}", c.type_, c.status, c.reason))
+        .collect()
 }
 
 fn reasons(report: &Report) -> Vec<&str> {
-    report.events.iter().map(|event| event.reason.as_str()).collect()
+    report
+        .events
+        .iter()
+        .map(|event| event.reason.as_str())
+        .collect()
 }
 
 #[test]
 fn a_first_artifact_makes_the_source_ready_and_is_announced() {
-    let report = said(&observed(None), &Outcome::Stored(stored("1.0@sha256:aa"), vec![]));
-    assert_eq!(conditions(&report.status), ["Ready=True/Succeeded", "ArtifactInStorage=True/Succeeded"]);
-    assert_eq!(report.status.conditions[0].message, "stored artifact for digest '1.0@sha256:aa'");
+    let report = said(
+        &observed(None),
+        &Outcome::Stored(stored("1.0@sha256:aa"), vec![]),
+    );
+    assert_eq!(
+        conditions(&report.status),
+        ["Ready=True/Succeeded", "ArtifactInStorage=True/Succeeded"]
+    );
+    assert_eq!(
+        report.status.conditions[0].message,
+        "stored artifact for digest '1.0@sha256:aa'"
+    );
     assert_eq!(report.status.observed_generation, 2);
     let artifact = report.status.artifact.as_ref().unwrap();
-    assert_eq!(artifact.url, "http://wharf.apps.svc/ocirepository/apps/app/sha256:aa.tar.gz");
-    assert_eq!((artifact.size, artifact.revision.as_str()), (Some(7), "1.0@sha256:aa"));
-    assert_eq!(report.status.url.as_deref(), Some("http://wharf.apps.svc/ocirepository/apps/app/latest.tar.gz"));
+    assert_eq!(
+        artifact.url,
+        "http://wharf.apps.svc/ocirepository/apps/app/sha256:aa.tar.gz"
+    );
+    assert_eq!(
+        (artifact.size, artifact.revision.as_str()),
+        (Some(7), "1.0@sha256:aa")
+    );
+    assert_eq!(
+        report.status.url.as_deref(),
+        Some("http://wharf.apps.svc/ocirepository/apps/app/latest.tar.gz")
+    );
     assert_eq!(reasons(&report), ["NewArtifact"]);
-    assert_eq!(report.events[0].annotations["source.toolkit.fluxcd.io/revision"], "1.0@sha256:aa");
+    assert_eq!(
+        report.events[0].annotations["source.toolkit.fluxcd.io/revision"],
+        "1.0@sha256:aa"
+    );
     assert_eq!(report.next, Next::After(Duration::from_secs(600)));
 }
 
@@ -69,7 +106,10 @@ fn a_first_artifact_makes_the_source_ready_and_is_announced() {
 fn nothing_new_changes_nothing_and_announces_nothing() {
     let artifact = stored("1.0@sha256:aa");
     let first = said(&observed(None), &Outcome::Stored(artifact.clone(), vec![]));
-    let again = said(&following(&first, Some(artifact.clone())), &Outcome::Unchanged(artifact));
+    let again = said(
+        &following(&first, Some(artifact.clone())),
+        &Outcome::Unchanged(artifact),
+    );
     assert_eq!(again.status, first.status);
     assert!(again.events.is_empty());
 }
@@ -77,24 +117,43 @@ fn nothing_new_changes_nothing_and_announces_nothing() {
 #[test]
 fn a_failure_keeps_the_artifact_and_the_observed_generation() {
     let artifact = stored("1.0@sha256:aa");
-    let report = said(&observed(Some(artifact)), &failure(FailureKind::Fetch, "OCIArtifactPullFailed"));
+    let report = said(
+        &observed(Some(artifact)),
+        &failure(FailureKind::Fetch, "OCIArtifactPullFailed"),
+    );
     let expected = [
         "Reconciling=True/ProgressingWithRetry",
         "Ready=False/OCIArtifactPullFailed",
         "FetchFailed=True/OCIArtifactPullFailed",
     ];
     assert_eq!(conditions(&report.status), expected);
-    assert!(report.status.artifact.is_some(), "the last good artifact stays published");
+    assert!(
+        report.status.artifact.is_some(),
+        "the last good artifact stays published"
+    );
     assert_eq!(report.status.observed_generation, -1);
-    assert_eq!((report.result, report.next), (RunResult::Failure, Next::After(Duration::from_millis(750))));
+    assert_eq!(
+        (report.result, report.next),
+        (RunResult::Failure, Next::After(Duration::from_millis(750)))
+    );
 }
 
 #[test]
 fn a_failure_after_a_new_revision_was_seen_says_so() {
-    let Outcome::Failed(mut failed) = failure(FailureKind::Fetch, "OCIArtifactPullFailed") else { unreachable!() };
+    let Outcome::Failed(mut failed) = failure(FailureKind::Fetch, "OCIArtifactPullFailed") else {
+        unreachable!()
+    };
     failed.seen = Some("1.1@sha256:bb".to_owned());
-    let report = said(&observed(Some(stored("1.0@sha256:aa"))), &Outcome::Failed(failed));
-    let outdated = report.status.conditions.iter().find(|c| c.type_ == "ArtifactOutdated").unwrap();
+    let report = said(
+        &observed(Some(stored("1.0@sha256:aa"))),
+        &Outcome::Failed(failed),
+    );
+    let outdated = report
+        .status
+        .conditions
+        .iter()
+        .find(|c| c.type_ == "ArtifactOutdated")
+        .unwrap();
     assert_eq!(outdated.message, "new revision '1.1@sha256:bb'");
 }
 
@@ -105,8 +164,14 @@ fn a_failure_that_repeats_is_announced_once_and_recovery_is_announced() {
     let outcome = failure(FailureKind::Storage, "ArchiveOperationFailed");
     let first = said(&following(&good, Some(artifact.clone())), &outcome);
     let second = said(&following(&first, Some(artifact.clone())), &outcome);
-    assert_eq!((reasons(&first), reasons(&second)), (vec!["ArchiveOperationFailed"], vec![]));
-    let recovered = said(&following(&second, Some(artifact.clone())), &Outcome::Unchanged(artifact));
+    assert_eq!(
+        (reasons(&first), reasons(&second)),
+        (vec!["ArchiveOperationFailed"], vec![])
+    );
+    let recovered = said(
+        &following(&second, Some(artifact.clone())),
+        &Outcome::Unchanged(artifact),
+    );
     assert_eq!(reasons(&recovered), ["Succeeded"]);
     assert_eq!(conditions(&recovered.status), conditions(&good.status));
 }
@@ -115,18 +180,35 @@ fn a_failure_that_repeats_is_announced_once_and_recovery_is_announced() {
 fn a_stalled_source_waits_for_a_change() {
     let outcome = Outcome::Stalled(SpecError::Unsupported { field: "verify" });
     let report = said(&observed(None), &outcome);
-    let expected = ["Stalled=True/UnsupportedField", "Ready=False/UnsupportedField", "FetchFailed=True/UnsupportedField"];
+    let expected = [
+        "Stalled=True/UnsupportedField",
+        "Ready=False/UnsupportedField",
+        "FetchFailed=True/UnsupportedField",
+    ];
     assert_eq!(conditions(&report.status), expected);
     assert!(report.status.conditions[0].message.contains("spec.verify"));
-    assert_eq!((report.next, report.status.observed_generation), (Next::Never, 2));
+    assert_eq!(
+        (report.next, report.status.observed_generation),
+        (Next::Never, 2)
+    );
 }
 
 #[test]
 fn suspension_forgets_a_stall_and_fetches_nothing() {
-    let stalled = said(&observed(None), &Outcome::Stalled(SpecError::Unsupported { field: "verify" }));
+    let stalled = said(
+        &observed(None),
+        &Outcome::Stalled(SpecError::Unsupported { field: "verify" }),
+    );
     let report = said(&following(&stalled, None), &Outcome::Suspended);
-    assert!(!conditions(&report.status).iter().any(|c| c.starts_with("Stalled")));
-    assert_eq!((report.next, report.status.observed_generation), (Next::Never, 2));
+    assert!(
+        !conditions(&report.status)
+            .iter()
+            .any(|c| c.starts_with("Stalled"))
+    );
+    assert_eq!(
+        (report.next, report.status.observed_generation),
+        (Next::Never, 2)
+    );
 }
 
 #[test]
@@ -134,38 +216,72 @@ fn a_request_is_recorded_whatever_the_outcome() {
     let mut object = source(&json!({}));
     object.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "t1".to_owned())].into());
     let observed = Observed::of(&object);
-    for outcome in [Outcome::Suspended, failure(FailureKind::Fetch, "OCIArtifactPullFailed")] {
-        assert_eq!(said(&observed, &outcome).status.last_handled_reconcile_at.as_deref(), Some("t1"));
+    for outcome in [
+        Outcome::Suspended,
+        failure(FailureKind::Fetch, "OCIArtifactPullFailed"),
+    ] {
+        assert_eq!(
+            said(&observed, &outcome)
+                .status
+                .last_handled_reconcile_at
+                .as_deref(),
+            Some("t1")
+        );
     }
 }
 
 #[test]
 fn an_artifact_that_is_gone_from_the_store_leaves_the_status() {
-    let good = said(&observed(None), &Outcome::Stored(stored("1.0@sha256:aa"), vec![]));
-    let report = said(&following(&good, None), &failure(FailureKind::Fetch, "OCIArtifactPullFailed"));
+    let good = said(
+        &observed(None),
+        &Outcome::Stored(stored("1.0@sha256:aa"), vec![]),
+    );
+    let report = said(
+        &following(&good, None),
+        &failure(FailureKind::Fetch, "OCIArtifactPullFailed"),
+    );
     assert_eq!((report.status.artifact, report.status.url), (None, None));
-    assert!(!report.status.conditions.iter().any(|c| c.type_ == "ArtifactInStorage"));
+    assert!(
+        !report
+            .status
+            .conditions
+            .iter()
+            .any(|c| c.type_ == "ArtifactInStorage")
+    );
 }
 
 #[test]
 fn metadata_of_any_size_leaves_a_status_that_can_be_written() {
     let mut artifact = stored("1.0@sha256:aa");
-    artifact.metadata = (0..10_000).map(|n| (format!("k{n:05}"), "v".repeat(200))).collect();
-    artifact.metadata.insert("a-big-one".to_owned(), "v".repeat(4 << 20));
+    artifact.metadata = (0..10_000)
+        .map(|n| (format!("k{n:05}"), "v".repeat(200)))
+        .collect();
+    artifact
+        .metadata
+        .insert("a-big-one".to_owned(), "v".repeat(4 << 20));
     let report = said(&observed(None), &Outcome::Stored(artifact, vec![]));
     assert_eq!(report.status.artifact.unwrap().metadata.unwrap().len(), 32);
 }
 
 #[test]
 fn warnings_become_events() {
-    let report = said(&observed(None), &Outcome::Stored(stored("1.0@sha256:aa"), vec!["3 layers".to_owned()]));
+    let report = said(
+        &observed(None),
+        &Outcome::Stored(stored("1.0@sha256:aa"), vec!["3 layers".to_owned()]),
+    );
     assert_eq!(reasons(&report), ["NewArtifact", "MultipleLayers"]);
 }
 
 #[test]
 fn long_work_is_announced_as_flux_does() {
     let status = progressing(&observed(None), Timestamp::UNIX_EPOCH);
-    assert_eq!(conditions(&status), ["Reconciling=True/Progressing", "Ready=Unknown/Progressing"]);
-    assert_eq!(status.conditions[0].message, "processing object: new generation -1 -> 2");
+    assert_eq!(
+        conditions(&status),
+        ["Reconciling=True/Progressing", "Ready=Unknown/Progressing"]
+    );
+    assert_eq!(
+        status.conditions[0].message,
+        "processing object: new generation -1 -> 2"
+    );
     assert_eq!(status.observed_generation, -1);
 }

@@ -13,8 +13,14 @@ fn parse(spec: &serde_json::Value) -> Result<SourceSpec, SpecError> {
 #[test]
 fn a_plain_source_follows_latest() {
     let spec = parse(&json!({})).unwrap();
-    assert_eq!(spec.target.reference(&spec.repository), "registry.example/org/app:latest");
-    assert_eq!((spec.interval, spec.timeout), (Duration::from_secs(600), Duration::from_secs(60)));
+    assert_eq!(
+        spec.target.reference(&spec.repository),
+        "registry.example/org/app:latest"
+    );
+    assert_eq!(
+        (spec.interval, spec.timeout),
+        (Duration::from_secs(600), Duration::from_secs(60))
+    );
 }
 
 #[test]
@@ -26,23 +32,37 @@ fn a_digest_decides_over_a_tag() {
 
 #[test]
 fn empty_reference_fields_count_as_absent() {
-    let spec = parse(&json!({"ref": {"tag": "", "digest": "", "semver": ""}, "serviceAccountName": ""})).unwrap();
+    let spec =
+        parse(&json!({"ref": {"tag": "", "digest": "", "semver": ""}, "serviceAccountName": ""}))
+            .unwrap();
     assert_eq!(spec.target, Target::Tag(wharf_oci::Tag::latest()));
 }
 
 #[test]
 fn a_url_without_scheme_is_told_what_to_write() {
     let error = parse(&json!({"url": "docker.io/org/app"})).unwrap_err();
-    assert!(error.to_string().contains("write 'oci://docker.io/org/app'"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("write 'oci://docker.io/org/app'"),
+        "{error}"
+    );
     assert_eq!(error.reason(), "URLInvalid");
 }
 
 #[test]
 fn malformed_urls_are_url_invalid() {
     let huge = format!("oci://registry.example/{}", "a".repeat(1 << 20));
-    for url in ["https://registry.example/app", "oci://", "oci://registry.example/App", "oci://registry.example/app:1.0",
-        "oci://registry.example/app@sha256:00", "oci://registry.example/../etc", "", &huge]
-    {
+    for url in [
+        "https://registry.example/app",
+        "oci://",
+        "oci://registry.example/App",
+        "oci://registry.example/app:1.0",
+        "oci://registry.example/app@sha256:00",
+        "oci://registry.example/../etc",
+        "",
+        &huge,
+    ] {
         let error = parse(&json!({"url": url})).unwrap_err();
         assert_eq!(error.reason(), "URLInvalid", "{error}");
         assert!(error.to_string().len() < 1500);
@@ -52,7 +72,10 @@ fn malformed_urls_are_url_invalid() {
 #[test]
 fn malformed_tags_and_digests_name_the_field() {
     let tag = parse(&json!({"ref": {"tag": "not a tag"}})).unwrap_err();
-    assert!(tag.to_string().contains("spec.ref.tag") && tag.to_string().contains("not a tag"), "{tag}");
+    assert!(
+        tag.to_string().contains("spec.ref.tag") && tag.to_string().contains("not a tag"),
+        "{tag}"
+    );
     let digest = parse(&json!({"ref": {"digest": "sha256:short"}})).unwrap_err();
     assert!(digest.to_string().contains("spec.ref.digest"), "{digest}");
 }
@@ -61,7 +84,10 @@ fn malformed_tags_and_digests_name_the_field() {
 fn malformed_durations_name_the_field() {
     for (field, value) in [("interval", "5"), ("interval", ""), ("timeout", "soon")] {
         let error = parse(&json!({field: value})).unwrap_err();
-        assert!(error.to_string().starts_with(&format!("spec.{field}: ")), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("spec.{field}: ")),
+            "{error}"
+        );
     }
 }
 
@@ -73,8 +99,14 @@ fn no_field_is_silently_ignored() {
         ("ref.semverFilter", json!({"ref": {"semverFilter": ".*"}})),
         ("ignore", json!({"ignore": ""})),
         ("layerSelector", json!({"layerSelector": {}})),
-        ("proxySecretRef", json!({"proxySecretRef": {"name": "proxy"}})),
-        ("serviceAccountName", json!({"serviceAccountName": "puller"})),
+        (
+            "proxySecretRef",
+            json!({"proxySecretRef": {"name": "proxy"}}),
+        ),
+        (
+            "serviceAccountName",
+            json!({"serviceAccountName": "puller"}),
+        ),
         ("provider", json!({"provider": "aws"})),
     ];
     for (field, spec) in unsupported {
