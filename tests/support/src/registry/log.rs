@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What the registry was asked, for assertions.
+//!
+//! A request is noted when its head has been read, and its status when the answer is decided; so a request that is held
+//! or never answered is here too. No credential is kept.
+
+use std::sync::{Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderName, Method, StatusCode, header, request};
+
+use super::route::{Endpoint, Route};
+
+/// A request that reached the registry.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The method.
+    pub method: Method,
+    /// What was asked for; `None` when the registry has nothing at that path.
+    pub endpoint: Option<Endpoint>,
+    /// The path, without the query.
+    pub path: String,
+    /// The query, as sent, without the question mark; empty when there was none.
+    pub query: String,
+    /// The scheme of the `Authorization` header (`Basic`, `Bearer`), never its value.
+    pub authorization: Option<String>,
+    /// The `Range` header.
+    pub range: Option<String>,
+    /// The `Accept` header.
+    pub accept: Option<String>,
+    /// The `User-Agent` header.
+    pub user_agent: Option<String>,
+    /// The status of the answer; `None` while there is none.
+    pub status: Option<u16>,
+}
+
+/// All requests since the start, or since the last [`Log::clear`].
+#[derive(Default)]
+pub(crate) struct Log(Mutex<Entries>);
+
+#[derive(Default)]
+struct Entries {
+    seen: Vec<Seen>,
+    /// Counts the clearings, so that an answer to a request from before one is not noted on another request.
+    generation: u64,
+}
+
+/// Where a request stands in the log.
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    generation: u64,
+    index: usize,
+}
+
+impl Log {
+    pub(crate) fn begin(&self, head: &request::Parts) -> Entry {
+        let text = |name: HeaderName| header_text(&head.headers, &name);
+        let seen = Seen {
+            method: head.method.clone(),
+            endpoint: Route::parse(head.uri.path()).map(|route| route.endpoint),
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            authorization: text(header::AUTHORIZATION)
+                .map(|value| value.split(' ').take(1).collect()),
+            range: text(header::RANGE),
+            accept: text(header::ACCEPT),
+            user_agent: text(header::USER_AGENT),
+            status: None,
+        };
+        self.with(|entries| {
+            entries.seen.push(seen);
+            Entry {
+                generation: entries.generation,
+                index: entries.seen.len() - 1,
+            }
+        })
+    }
+
+    pub(crate) fn answered(&self, entry: Entry, status: StatusCode) {
+        self.with(|entries| {
+            if entries.generation == entry.generation {
+                entries.seen[entry.index].status = Some(status.as_u16());
+            }
+        });
+    }
+
+    pub(crate) fn all(&self) -> Vec<Seen> {
+        self.with(|entries| entries.seen.clone())
+    }
+
+    pub(crate) fn clear(&self) {
+        self.with(|entries| {
+            entries.seen.clear();
+            entries.generation += 1;
+        });
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Entries) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The server: connections in, answers out.
+//!
+//! It runs on a thread and runtime of its own, so it answers whatever the test's own runtime is doing (also while that
+//! waits for a child process), and ending the thread ends every connection.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use http::Request;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::auth::Gatekeeper;
+use super::call::{Call, Features};
+use super::log::Log;
+use super::reply::{self, Refusal, Reply};
+use super::route::{Endpoint, Query, Route};
+use super::store::Store;
+use super::stream::Stream;
+
+/// What the connections and the handle share.
+pub(crate) struct Shared {
+    pub(crate) gatekeeper: Gatekeeper,
+    pub(crate) features: Features,
+    pub(crate) log: Log,
+    store: Mutex<Store>,
+}
+
+impl Shared {
+    pub(crate) fn new(gatekeeper: Gatekeeper, features: Features) -> Self {
+        Self {
+            gatekeeper,
+            features,
+            log: Log::default(),
+            store: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A running server; it ends when this is dropped.
+pub(crate) struct Server {
+    stop: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(
+        listener: TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        let listener = {
+            let _guard = runtime.enter();
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let serve = async move {
+            let accept = accept(listener, tls.map(TlsAcceptor::from), shared);
+            stopped.run_until_cancelled(accept).await;
+        };
+        let thread = std::thread::Builder::new()
+            .name("fake-registry".to_owned())
+            // The runtime goes with the thread, and the connections' tasks with the runtime.
+            .spawn(move || runtime.block_on(serve))?;
+        Ok(Self {
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(thread) = self.thread.take() {
+            // A panic over there has been printed; a second one here would hide the test's own.
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn accept(listener: tokio::net::TcpListener, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    loop {
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                tokio::spawn(connection(socket, tls.clone(), Arc::clone(&shared)));
+            }
+            // Out of descriptors, most likely: let others finish.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+        }
+    }
+}
+
+async fn connection(socket: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>) {
+    let stream = match tls {
+        None => Stream::Plain(socket),
+        Some(acceptor) => match acceptor.accept(socket).await {
+            Ok(stream) => Stream::Tls(Box::new(stream)),
+            // The client did not like our certificate, or does not speak TLS: there is nobody to answer.
+            Err(_) => return,
+        },
+    };
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { Ok::<_, Infallible>(answer(&shared, request).await.map(Full::new)) }
+    });
+    // An error here is the client's: it went away or sent no HTTP.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Reply {
+    let (head, body) = request.into_parts();
+    let entry = shared.log.begin(&head);
+    let Ok(body) = body.collect().await else {
+        return reply::empty(http::StatusCode::BAD_REQUEST);
+    };
+    let reply = match Route::parse(head.uri.path()) {
+        None => Refusal::not_found("NAME_INVALID", "nothing here").into(),
+        Some(route) => decide(
+            shared,
+            &Call {
+                query: Query::parse(head.uri.query()),
+                method: head.method,
+                route,
+                headers: head.headers,
+                body: body.to_bytes(),
+                features: shared.features,
+            },
+        ),
+    };
+    shared.log.answered(entry, reply.status());
+    reply
+}
+
+fn decide(shared: &Shared, call: &Call) -> Reply {
+    if let Some(refusal) = shared.gatekeeper.refuse(call) {
+        return refusal;
+    }
+    match call.route.endpoint {
+        Endpoint::Token => shared.gatekeeper.token(call),
+        _ => call.answer(&mut shared.store()),
+    }
+}

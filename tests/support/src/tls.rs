@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Certificates for tests: an authority, and what it signs, right and wrong.
+//!
+//! What enters is the names a certificate is for; what leaves is PEM text, as a Secret holds it, and a rustls server
+//! configuration. Nothing touches the disk. Every key is new, so no two runs share a secret.
+
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::ServerConfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+
+/// The names under which a server on this machine is reached.
+pub const LOCAL: &[&str] = &["localhost", "127.0.0.1", "::1"];
+
+/// A certificate authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+impl Authority {
+    /// A new authority whose subject has this common name.
+    pub fn new(common_name: &str) -> Self {
+        let mut params = params(common_name, &[]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = new_key();
+        let certificate = params.self_signed(&key).expect("sign the authority");
+        Self {
+            issuer: Issuer::new(params, key),
+            pem: certificate.pem(),
+        }
+    }
+
+    /// The authority's own certificate: what a client is given as `ca.crt`.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// A server certificate for these names (DNS names or IP addresses), valid now.
+    ///
+    /// A certificate that does not match is one for other names: `leaf(&["elsewhere.example"])`.
+    pub fn leaf(&self, names: &[&str]) -> Identity {
+        self.sign(&leaf_params(names))
+    }
+
+    /// A server certificate for [`LOCAL`].
+    pub fn local_leaf(&self) -> Identity {
+        self.leaf(LOCAL)
+    }
+
+    /// A server certificate for these names that ended in 2021.
+    pub fn expired_leaf(&self, names: &[&str]) -> Identity {
+        let mut params = leaf_params(names);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Identity {
+        let key = new_key();
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .expect("sign the certificate");
+        Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+}
+
+/// A certificate with its private key.
+pub struct Identity {
+    certificate: String,
+    key: String,
+}
+
+impl Identity {
+    /// A certificate that signs itself and says it is an authority, as `openssl req -x509` makes by default.
+    ///
+    /// The client's `ca.crt` and the certificate the server shows are then the same bytes.
+    pub fn self_signed(names: &[&str]) -> Self {
+        let mut params = leaf_params(names);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = new_key();
+        let certificate = params.self_signed(&key).expect("sign the certificate");
+        Self {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+        }
+    }
+
+    /// The certificate, as in `tls.crt`.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate
+    }
+
+    /// The private key (PKCS #8), as in `tls.key`.
+    pub fn key_pem(&self) -> &str {
+        &self.key
+    }
+
+    /// A server configuration that shows this certificate and asks the client for none. HTTP/1.1 only.
+    pub fn server_config(&self) -> Arc<ServerConfig> {
+        let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .expect("read back the certificate");
+        let key =
+            PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("read back the private key");
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("choose TLS versions")
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .expect("use the certificate");
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+}
+
+/// The cryptography every TLS end in this crate uses; named, so that no process-wide default is needed.
+pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn new_key() -> KeyPair {
+    KeyPair::generate().expect("generate a key")
+}
+
+fn leaf_params(names: &[&str]) -> CertificateParams {
+    let mut params = params(names.first().copied().unwrap_or("nobody"), names);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.use_authority_key_identifier_extension = true;
+    params
+}
+
+fn params(common_name: &str, names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let mut params = CertificateParams::new(names).expect("names are valid");
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params
+}
