@@ -2,6 +2,7 @@
 //! What Wharf's tests and examples stand on: a registry in this process, certificates, artifacts good and bad.
 //!
 //! - [`FakeRegistry`] is an OCI registry on a port of its own. It is honest until a test scripts a fault.
+//! - [`servers`] starts the real servers that Wharf is tested against, and `wharf` itself.
 //! - [`tls`] makes certificate authorities and the certificates, good and bad, that they sign.
 //!
 //! What it is not: a part of Wharf. It depends on none of Wharf's crates, so that a mistake made there is not made here
@@ -28,6 +29,7 @@
 )]
 
 pub mod registry;
+pub mod servers;
 pub mod tls;
 
 pub use registry::FakeRegistry;
