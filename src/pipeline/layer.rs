@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use wharf_oci::{
     Descriptor, Digest, ImageManifest,
-    archive::{self, ArchiveError, Limits, Scan},
+    archive::{self, ArchiveError, Limit, LimitExceeded, Limits, Scan},
     registry::Session,
 };
 use wharf_verify::Trusted;
@@ -81,7 +81,10 @@ fn choose(manifest: &ImageManifest, strict: bool) -> Result<(Descriptor, Vec<Str
 
 /// Refused before a byte is downloaded.
 fn check_size(layer: &Descriptor, limits: &Limits) -> Result<(), ArchiveError> {
-    limits.check_compressed(layer.size)
+    if layer.size <= limits.compressed_bytes {
+        return Ok(());
+    }
+    Err(LimitExceeded { limit: Limit::CompressedBytes, value: limits.compressed_bytes }.into())
 }
 
 /// Step 4.
