@@ -12,3 +12,4 @@
 pub mod engine;
 pub mod ports;
 pub mod source;
+pub mod store;
