@@ -11,5 +11,6 @@
 
 pub mod engine;
 pub mod ports;
+pub mod serve;
 pub mod source;
 pub mod store;
