@@ -21,11 +21,9 @@ use super::{
 };
 use crate::{
     engine::{self, Permits, Trigger, Why},
-    pipeline::{
-        Tools,
-        reconcile::{Reconciler, Settings},
-    },
+    pipeline::Tools,
     ports::Ports,
+    reconcile::{Reconciler, Settings},
     serve::{Artifacts, Health, Limits, Listener, MetricsPage, OnMiss, serve},
     source::SourceId,
     store::{self, Store},
@@ -95,7 +93,7 @@ impl Process {
         );
         let client = Client::new(Options::default()).map_err(|error| Failure::new("could not make the registry client", error))?;
         let limits = config::limits(&args.limits);
-        let tools = Tools { client, store: Arc::new(store), limits, layers: config::layers(args) };
+        let tools = Tools { client, store, limits, layers: config::layers(args) };
         let settings = Settings { advertised: sockets.advertised(advertised), policy, retention };
         Ok(Self { tools, settings, metrics: Metrics::default(), permits: Permits::with_total(args.concurrent), sockets })
     }
@@ -104,7 +102,7 @@ impl Process {
     pub(super) fn start(self, ports: Ports, ready: watch::Receiver<bool>, stop: &CancellationToken) -> Running {
         let (triggers, inbox) = mpsc::channel(TRIGGERS);
         let mut tasks = JoinSet::new();
-        let artifacts = Artifacts::new(Arc::clone(&self.tools.store), ready, on_miss(triggers.clone()));
+        let artifacts = Artifacts::new(self.tools.store.clone(), ready, on_miss(triggers.clone()));
         tasks.spawn(serve(self.sockets.artifacts, artifacts, Limits::default(), stop.clone()));
         if let Some(listener) = self.sockets.metrics {
             let page = MetricsPage::new(render(&self.metrics, &self.tools.store));
@@ -148,8 +146,8 @@ fn on_miss(triggers: mpsc::Sender<Trigger>) -> OnMiss {
     })
 }
 
-fn render(metrics: &Metrics, store: &Arc<Store>) -> crate::serve::Render {
-    let (metrics, store) = (metrics.clone(), Arc::clone(store));
+fn render(metrics: &Metrics, store: &Store) -> crate::serve::Render {
+    let (metrics, store) = (metrics.clone(), store.clone());
     Arc::new(move || {
         let usage = store.usage();
         metrics.store_usage(usage.artifacts, usage.bytes);

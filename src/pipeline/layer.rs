@@ -4,7 +4,7 @@
 //! Enters as a [`Trusted`]; leaves as a [`Packed`] file in the store's staging area. Nothing is opened before the whole
 //! blob is on disk and its size and digest are proved.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use wharf_oci::{
     Descriptor, Digest, ImageManifest,
@@ -91,7 +91,7 @@ fn check_size(layer: &Descriptor, limits: &Limits) -> Result<(), ArchiveError> {
 pub(super) async fn pack(fetched: Fetched, tools: &Tools) -> Result<Packed, StageError> {
     let limits = tools.limits.clone();
     let always_repack = tools.layers.always_repack;
-    let store = Arc::clone(&tools.store);
+    let store = tools.store.clone();
     blocking(Stage::Pack, move || pack_blocking(fetched, &store, &limits, always_repack)).await
 }
 
@@ -129,7 +129,7 @@ fn dropped(scan: &Scan) -> Option<String> {
     (total > 0).then(|| format!("{total} entries of the archive that are neither files nor directories were left out: {}", scan.dropped))
 }
 
-async fn stage(store: &Arc<Store>) -> Result<Staged, StageError> {
-    let store = Arc::clone(store);
+async fn stage(store: &Store) -> Result<Staged, StageError> {
+    let store = store.clone();
     blocking(Stage::Layer, move || store.stage()).await
 }

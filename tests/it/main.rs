@@ -3,4 +3,7 @@
 
 #![cfg(test)]
 
+/// The command line as people and scripts meet it.
+mod cli;
+/// The import table of ARCHITECTURE.md.
 mod imports;

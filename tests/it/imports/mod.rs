@@ -82,7 +82,7 @@ const TABLE: &[Rule] = &[
     },
     // One run of one source joins the engine's question to the pipeline's answer, and counts it.
     Rule {
-        part: "src/pipeline/reconcile", modules: &["engine", "ports", "source", "pipeline", "store", "telemetry"],
+        part: "src/reconcile", modules: &["engine", "ports", "source", "pipeline", "store", "telemetry"],
         crates: &["wharf_api"], never: KUBE,
     },
     Rule { part: "src/engine", modules: &["source"], crates: &[], never: KUBE },
