@@ -14,3 +14,4 @@ pub mod ports;
 pub mod serve;
 pub mod source;
 pub mod store;
+pub mod telemetry;
