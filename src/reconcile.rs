@@ -127,9 +127,7 @@ impl Reconciler {
     }
 
     async fn write(&self, id: &SourceId, source: &OCIRepository, observed: &Observed, report: &Report) -> Verdict {
-        if source.status.as_ref() != Some(&report.status)
-            && let Err(error) = self.ports.status.write(source, &report.status).await
-        {
+        if let Err(error) = self.ports.status.write(source, &report.status).await {
             return self.unwritten(id, &error);
         }
         for event in &report.events {
@@ -181,6 +179,11 @@ impl Reconciler {
     }
 
     fn unreadable(&self, id: &SourceId, error: &PortError) -> Verdict {
+        if let PortError::NotOurs { .. } = error {
+            tracing::info!(source = %id, "the source left the label selector, its artifacts stay");
+            self.lock().remove(id);
+            return Verdict::Forget;
+        }
         tracing::warn!(source = %id, error = %chain(error), "could not read the source");
         self.try_again(id)
     }

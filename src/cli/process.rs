@@ -16,7 +16,7 @@ use wharf_oci::registry::{Client, Options};
 
 use super::{
     Failure,
-    args::{CommonArgs, LogEncoding},
+    args::{CommonArgs, LogEncoding, LogLevel},
     config,
 };
 use crate::{
@@ -27,7 +27,10 @@ use crate::{
     serve::{Artifacts, Health, Limits, Listener, MetricsPage, OnMiss, serve},
     source::SourceId,
     store::{self, Store},
-    telemetry::{self, Metrics},
+    telemetry::{
+        Metrics,
+        logs::{self, Encoding, LevelFilter},
+    },
 };
 
 /// How many triggers may wait for the engine before who sends them has to wait.
@@ -95,7 +98,7 @@ impl Process {
         let limits = config::limits(&args.limits);
         let tools = Tools { client, store, limits, layers: config::layers(args) };
         let settings = Settings { advertised: sockets.advertised(advertised), policy, retention };
-        Ok(Self { tools, settings, metrics: Metrics::default(), permits: Permits::with_total(args.concurrent), sockets })
+        Ok(Self { tools, settings, metrics: Metrics::new(), permits: Permits::with_total(args.concurrent), sockets })
     }
 
     /// Starts the servers and the engine. They end with `stop`; [`Running::ended`] waits for them.
@@ -114,7 +117,7 @@ impl Process {
         let depth = self.metrics.clone();
         let reconciler = Arc::new(Reconciler::new(ports, self.tools, self.settings, self.metrics));
         let run_one = move |id, wake| Arc::clone(&reconciler).run(id, wake);
-        tasks.spawn(engine::run(self.permits, inbox, run_one, move |n| depth.queue_depth(n), stop.clone()));
+        tasks.spawn(engine::run(self.permits, inbox, run_one, move |n| depth.set_queue_depth(n), stop.clone()));
         Running { triggers, tasks }
     }
 }
@@ -150,14 +153,24 @@ fn render(metrics: &Metrics, store: &Store) -> crate::serve::Render {
     let (metrics, store) = (metrics.clone(), store.clone());
     Arc::new(move || {
         let usage = store.usage();
-        metrics.store_usage(usage.artifacts, usage.bytes);
+        metrics.set_store(usage.bytes, usage.artifacts);
         metrics.render()
     })
 }
 
 /// Starts logging.
-pub(super) fn log(args: &CommonArgs, encoding: LogEncoding) {
-    telemetry::init_logs(args.log_level, encoding);
+pub(super) fn log(args: &CommonArgs, encoding: LogEncoding) -> Result<(), Failure> {
+    let level = match args.log_level {
+        LogLevel::Trace => LevelFilter::TRACE,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    let encoding = match encoding {
+        LogEncoding::Json => Encoding::Json,
+        LogEncoding::Text => Encoding::Text,
+    };
+    logs::init(level, encoding).map_err(|error| Failure::new("could not start", error))
 }
 
 /// Cancels on SIGINT and SIGTERM.
