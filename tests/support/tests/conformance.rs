@@ -76,3 +76,28 @@ async fn the_known_failures_of_others_name_assertions_that_exist() {
         assert!(report.rows.iter().any(|row| row.name == name), "{name}");
     }
 }
+
+#[tokio::test]
+async fn faults_reach_the_socket_below_tls() {
+    let authority = Authority::new("Test CA");
+    let builder = FakeRegistry::builder().tls(&authority.local_leaf());
+    let registry = builder.start().await.unwrap();
+    let target = Target::new(registry.base_url()).ca(authority.pem());
+    for (fault, sign) in [
+        (Fault::ResetAt(3), "ConnectionReset"),
+        (Fault::CloseAt(3), "UnexpectedEof"),
+    ] {
+        registry.be_honest();
+        registry.script(Rule::on(Endpoint::Blob).get().fault(fault));
+        let report = conformance::run(&target).await;
+        let row = report
+            .rows
+            .iter()
+            .find(|row| row.section == "Pulling blobs")
+            .unwrap();
+        let Verdict::Fail(reason) = &row.verdict else {
+            panic!("{row:?}");
+        };
+        assert!(reason.contains(sign), "{reason}");
+    }
+}
