@@ -349,7 +349,7 @@ mod tests {
     fn names_and_kinds_that_no_tool_writes_are_written_as_they_stand() {
         let bytes = Layer::new()
             .file("../up", "")
-            .file("/root", "")
+            .file("/absolute", "")
             .symlink("link", "/etc/passwd")
             .hard_link("hard", "link")
             .device("null")
@@ -362,7 +362,7 @@ mod tests {
             .collect();
         let expected = [
             ("../up", EntryType::Regular, 0o600),
-            ("/root", EntryType::Regular, 0o600),
+            ("/absolute", EntryType::Regular, 0o600),
             ("link", EntryType::Symlink, 0o600),
             ("hard", EntryType::Link, 0o600),
             ("null", EntryType::Char, 0o600),
