@@ -40,15 +40,14 @@ use auth::{Account, Auth, Gatekeeper};
 use call::Features;
 use server::{Server, Shared};
 
+pub use crate::artifacts::layer;
 pub use digest::{sha256, sha512};
 pub use fault::Fault;
 pub use gate::Gate;
 pub use log::Seen;
 pub use route::Endpoint;
 pub use script::Rule;
-pub use seed::{
-    Artifact, FLUX_CONFIG, FLUX_CONTENT, OCI_INDEX, OCI_MANIFEST, SeededArtifact, layer,
-};
+pub use seed::{Artifact, FLUX_CONFIG, FLUX_CONTENT, OCI_INDEX, OCI_MANIFEST, SeededArtifact};
 
 /// A running registry. It stops when this is dropped, also in a test that panics.
 pub struct FakeRegistry {
