@@ -175,7 +175,7 @@ fn push_char(line: &mut String, c: char) {
         '\\' => line.push_str("\\\\"),
         '\n' => line.push_str("\\n"),
         '\t' => line.push_str("\\t"),
-        c if is_harmful(c) => line.push_str(&format!("\\u{:04x}", u32::from(c))),
+        c if is_harmful(c) => push(line, format_args!("\\u{:04x}", u32::from(c))),
         c => line.push(c),
     }
 }

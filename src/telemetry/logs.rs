@@ -21,7 +21,7 @@ use tracing_subscriber::{
     Layer,
     filter::Targets,
     layer::{Context, SubscriberExt as _},
-    registry::{LookupSpan, Registry},
+    registry::{LookupSpan, Registry, Scope},
     util::{SubscriberInitExt as _, TryInitError},
 };
 
@@ -149,7 +149,7 @@ impl Collected {
         for span in context
             .event_scope(event)
             .into_iter()
-            .flat_map(|scope| scope.from_root())
+            .flat_map(Scope::from_root)
         {
             if let Some(collected) = span.extensions().get::<Self>() {
                 for (key, value) in &collected.fields {
