@@ -12,4 +12,5 @@
 pub mod engine;
 pub mod ports;
 pub mod source;
+pub mod standalone;
 pub mod store;

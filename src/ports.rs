@@ -50,8 +50,15 @@ pub enum PortError {
         /// What was written.
         what: String,
     },
+    /// It exists, but is not one of those this process looks after: it left the label selector. Its artifacts stay
+    /// until somebody says otherwise.
+    #[error("{what} does not match the label selector any more")]
+    NotOurs {
+        /// What was looked for.
+        what: String,
+    },
     /// Anything else; worth another try.
-    #[error("{what}: {source}")]
+    #[error("{what}")]
     Other {
         /// What was tried.
         what: String,
@@ -99,13 +106,16 @@ pub trait SecretReader: Send + Sync {
 
 /// Writes status.
 pub trait StatusWriter: Send + Sync {
-    /// Replaces the status of the object as it was read. Guarantees: one write at most; [`PortError::Conflict`] and no
-    /// write when the object is no longer the one that was read (another version of the status, or another uid).
+    /// Replaces the status of the object as it was read, and gives back the object as it stands afterwards, so that a
+    /// second write of the same run starts from there. Called after every run; what is the same is not written again.
+    ///
+    /// Guarantees: one write at most; [`PortError::Conflict`] and no write when the object is no longer the one that was
+    /// read (another version of the status, or another uid).
     fn write<'a>(
         &'a self,
         source: &'a OCIRepository,
         status: &'a OCIRepositoryStatus,
-    ) -> BoxFuture<'a, Result<(), PortError>>;
+    ) -> BoxFuture<'a, Result<Arc<OCIRepository>, PortError>>;
 }
 
 /// Announces events. Best effort: losing one is logged by the sink and changes nothing else.
