@@ -127,9 +127,7 @@ impl Reconciler {
     }
 
     async fn write(&self, id: &SourceId, source: &OCIRepository, observed: &Observed, report: &Report) -> Verdict {
-        if source.status.as_ref() != Some(&report.status)
-            && let Err(error) = self.ports.status.write(source, &report.status).await
-        {
+        if let Err(error) = self.ports.status.write(source, &report.status).await {
             return self.unwritten(id, &error);
         }
         for event in &report.events {

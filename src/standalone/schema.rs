@@ -39,10 +39,9 @@ pub(super) fn check(node: &Node, schema: &JSONSchemaProps, path: &str) -> Result
     match (schema.type_.as_deref(), &node.value) {
         (Some("object"), Value::Map(entries)) => check_map(node, entries, schema, path),
         (Some("array"), Value::List(items)) => check_list(items, schema, path),
-        (Some("string"), Value::Text(_)) | (Some("boolean"), Value::Bool(_)) => Ok(()),
+        (Some("string"), Value::Text(_)) | (Some("boolean"), Value::Bool(_)) | (None, _) => Ok(()),
         (Some("integer"), Value::Number(number)) if number.is_i64() => Ok(()),
         (Some(expected), value) => Err(wrong_type(node.line, path, expected, value)),
-        (None, _) => Ok(()),
     }
 }
 
@@ -120,7 +119,7 @@ fn check_map(
             _ if matches!(entry.node.value, Value::Null) && known.is_some() => {}
             (Some(schema), _) => check(&entry.node, schema, &below)?,
             (None, Some(JSONSchemaPropsOrBool::Schema(schema))) => {
-                check(&entry.node, schema, &below)?
+                check(&entry.node, schema, &below)?;
             }
             (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
             (None, _) => {

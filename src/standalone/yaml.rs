@@ -90,7 +90,7 @@ fn without_place(error: &serde_saphyr::Error) -> String {
 
 impl Node {
     /// The entry of a map. `null` counts as absent, as it does for an API server.
-    pub(super) fn field(&self, key: &str) -> Option<&Node> {
+    pub(super) fn field(&self, key: &str) -> Option<&Self> {
         let Value::Map(entries) = &self.value else {
             return None;
         };
@@ -223,6 +223,8 @@ impl<'de> Visitor<'de> for ValueVisitor {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use super::*;
 
     fn fault(text: &str) -> Fault {
@@ -276,7 +278,7 @@ mod tests {
         for level in 1..10 {
             let below = format!("*a{}", level - 1);
             let list = vec![below; 10].join(",");
-            text.push_str(&format!("a{level}: &a{level} [{list}]\n"));
+            writeln!(text, "a{level}: &a{level} [{list}]").unwrap();
         }
         fault(&text);
     }
