@@ -107,6 +107,7 @@ struct Entry {
     lane: Lane,
     state: State,
     run_at: Option<Instant>,
+    ended: Option<Instant>,
     is_due: bool,
     again: bool,
 }
@@ -151,7 +152,7 @@ pub async fn run<F, Fut>(
         tokio::select! {
             () = stop.cancelled() => return,
             trigger = triggers.recv(), if is_open => match trigger {
-                Some(trigger) => queue.trigger(trigger),
+                Some(trigger) => queue.trigger(trigger, Instant::now()),
                 None => is_open = false,
             },
             Some(ended) = runs.join_next_with_id() => finish(&mut queue, &mut ids, ended),
@@ -180,6 +181,9 @@ fn finish(queue: &mut Queue, ids: &mut HashMap<tokio::task::Id, SourceId>, ended
 /// A panic is a defect; trying again soon would repeat it.
 const PANIC_RETRY: std::time::Duration = std::time::Duration::from_secs(60);
 
+/// How long after a run a miss of one of its artifacts causes none.
+const MISS_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+
 async fn sleep_until(alarm: Option<Instant>) {
     match alarm {
         Some(at) => tokio::time::sleep_until(at).await,
@@ -204,7 +208,10 @@ impl Queue {
         self.lanes.iter().map(|(_, ids)| ids.len()).sum()
     }
 
-    fn trigger(&mut self, trigger: Trigger) {
+    fn trigger(&mut self, trigger: Trigger, now: Instant) {
+        if trigger.why == Why::Missing && !self.may_be_missing(&trigger.id, now) {
+            return;
+        }
         let lane = Lane {
             namespace: trigger.id.namespace.clone(),
             host: trigger.host,
@@ -217,6 +224,7 @@ impl Queue {
                 lane: lane.clone(),
                 state: State::Idle,
                 run_at: None,
+                ended: None,
                 is_due: true,
                 again: false,
             });
@@ -229,6 +237,13 @@ impl Queue {
                 self.enqueue(trigger.id);
             }
         }
+    }
+
+    /// Anybody who reaches the artifact server can miss any name as often as they like: only known sources count, and
+    /// those not more often than every [`MISS_PAUSE`].
+    fn may_be_missing(&self, id: &SourceId, now: Instant) -> bool {
+        let ended = self.entries.get(id).and_then(|entry| entry.ended);
+        ended.is_some_and(|ended| now.duration_since(ended) >= MISS_PAUSE)
     }
 
     fn enqueue(&mut self, id: SourceId) {
@@ -311,6 +326,7 @@ impl Queue {
         release(&mut self.per_host, &entry.lane.host);
         release(&mut self.per_namespace, &entry.lane.namespace);
         entry.state = State::Idle;
+        entry.ended = Some(now);
         let again = std::mem::take(&mut entry.again);
         match verdict {
             Verdict::Keep => {}

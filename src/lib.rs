@@ -2,7 +2,7 @@
 //! The map of modules.
 //!
 //! ```text
-//! cluster | standalone ──Trigger──▶ engine ──▶ pipeline::reconcile
+//! cluster | standalone ──Trigger──▶ engine ──▶ reconcile        
 //!        ▲                                        │ source::decide   -> Plan      (pure)
 //!        │                                        │ pipeline::run    -> Outcome   resolve, verify, fetch, pack, publish
 //!        └────────── ports: status, events ◀──────┘ source::conclude -> Report    (pure)
@@ -11,6 +11,8 @@
 
 pub mod engine;
 pub mod ports;
+pub mod serve;
 pub mod source;
 pub mod standalone;
 pub mod store;
+pub mod telemetry;

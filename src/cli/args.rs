@@ -215,6 +215,18 @@ pub struct LimitArgs {
     /// The largest ratio of expanded to compressed bytes, beyond the first MiB.
     #[arg(long, value_name = "N")]
     pub max_ratio: Option<u64>,
+    /// The longest path in an archive.
+    #[arg(long, value_name = "BYTES")]
+    pub max_path_bytes: Option<u64>,
+    /// The deepest directory in an archive.
+    #[arg(long, value_name = "N")]
+    pub max_depth: Option<u64>,
+    /// The largest extension header of an entry.
+    #[arg(long, value_name = "BYTES")]
+    pub max_header_bytes: Option<u64>,
+    /// The most gzip members in a layer.
+    #[arg(long, value_name = "N")]
+    pub max_gzip_members: Option<u64>,
 }
 
 /// Flags of everything that talks to a registry by itself.

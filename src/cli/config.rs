@@ -51,11 +51,14 @@ pub fn layers(args: &CommonArgs) -> LayerOptions {
 pub fn limits(args: &LimitArgs) -> Limits {
     let default = Limits::default();
     Limits {
-        compressed: args.max_compressed_bytes.unwrap_or(default.compressed),
-        expanded: args.max_expanded_bytes.unwrap_or(default.expanded),
+        compressed_bytes: args.max_compressed_bytes.unwrap_or(default.compressed_bytes),
+        expanded_bytes: args.max_expanded_bytes.unwrap_or(default.expanded_bytes),
         entries: args.max_entries.unwrap_or(default.entries),
         ratio: args.max_ratio.unwrap_or(default.ratio),
-        ..default
+        path_bytes: args.max_path_bytes.unwrap_or(default.path_bytes),
+        depth: args.max_depth.unwrap_or(default.depth),
+        header_bytes: args.max_header_bytes.unwrap_or(default.header_bytes),
+        gzip_members: args.max_gzip_members.unwrap_or(default.gzip_members),
     }
 }
 

@@ -29,10 +29,10 @@ fn after(seconds: u64) -> Verdict {
 #[test]
 fn one_source_never_runs_twice_at_a_time() {
     let mut queue = queue(8, 8);
-    queue.trigger(trigger("a", "h"));
+    queue.trigger(trigger("a", "h"), Instant::now());
     let (id, wake) = queue.take().unwrap();
     assert!(wake.is_due, "the first run is always due");
-    queue.trigger(trigger("a", "h"));
+    queue.trigger(trigger("a", "h"), Instant::now());
     assert!(queue.take().is_none());
     queue.finish(&id, after(60), Instant::now());
     assert_eq!(queue.take().unwrap(), (id, Wake { is_due: false }));
@@ -42,9 +42,9 @@ fn one_source_never_runs_twice_at_a_time() {
 fn a_slow_host_leaves_slots_to_the_others() {
     let mut queue = queue(4, 2);
     for name in ["a", "b", "c", "d"] {
-        queue.trigger(trigger(name, "dead"));
+        queue.trigger(trigger(name, "dead"), Instant::now());
     }
-    queue.trigger(trigger("e", "alive"));
+    queue.trigger(trigger("e", "alive"), Instant::now());
     let names: Vec<_> = std::iter::from_fn(|| queue.take())
         .map(|(id, _)| id.name)
         .collect();
@@ -54,8 +54,8 @@ fn a_slow_host_leaves_slots_to_the_others() {
 #[test]
 fn the_total_is_a_limit_and_permits_come_back() {
     let mut queue = queue(1, 1);
-    queue.trigger(trigger("a", "h"));
-    queue.trigger(trigger("b", "h"));
+    queue.trigger(trigger("a", "h"), Instant::now());
+    queue.trigger(trigger("b", "h"), Instant::now());
     let (a, _) = queue.take().unwrap();
     assert!(queue.take().is_none());
     queue.finish(&a, Verdict::Keep, Instant::now());
@@ -66,10 +66,10 @@ fn the_total_is_a_limit_and_permits_come_back() {
 fn a_change_that_was_none_keeps_the_schedule() {
     let mut queue = queue(1, 1);
     let start = Instant::now();
-    queue.trigger(trigger("a", "h"));
+    queue.trigger(trigger("a", "h"), Instant::now());
     let (a, _) = queue.take().unwrap();
     queue.finish(&a, after(60), start);
-    queue.trigger(trigger("a", "h"));
+    queue.trigger(trigger("a", "h"), Instant::now());
     queue.take().unwrap();
     queue.finish(&a, Verdict::Keep, start);
     queue.wake_due(start + Duration::from_secs(59));
@@ -82,10 +82,10 @@ fn a_change_that_was_none_keeps_the_schedule() {
 fn a_replaced_timer_does_not_fire() {
     let mut queue = queue(1, 1);
     let start = Instant::now();
-    queue.trigger(trigger("a", "h"));
+    queue.trigger(trigger("a", "h"), Instant::now());
     let (a, _) = queue.take().unwrap();
     queue.finish(&a, after(10), start);
-    queue.trigger(trigger("a", "h"));
+    queue.trigger(trigger("a", "h"), Instant::now());
     queue.take().unwrap();
     queue.finish(&a, after(100), start);
     queue.wake_due(start + Duration::from_secs(50));
@@ -95,15 +95,37 @@ fn a_replaced_timer_does_not_fire() {
 #[test]
 fn a_source_that_comes_back_while_it_is_forgotten_runs_again() {
     let mut queue = queue(1, 1);
-    queue.trigger(trigger("a", "h"));
+    queue.trigger(trigger("a", "h"), Instant::now());
     let (a, _) = queue.take().unwrap();
-    queue.trigger(trigger("a", "h"));
+    queue.trigger(trigger("a", "h"), Instant::now());
     queue.finish(&a, Verdict::Forget, Instant::now());
     assert_eq!(queue.take().unwrap().1, Wake { is_due: true });
     queue.finish(&a, Verdict::Forget, Instant::now());
     assert!(
         queue.entries.is_empty() && queue.per_host.is_empty() && queue.per_namespace.is_empty()
     );
+}
+
+#[test]
+fn a_missed_artifact_runs_a_known_source_and_not_too_often() {
+    let mut queue = queue(4, 4);
+    let start = Instant::now();
+    let missing = || Trigger {
+        why: Why::Missing,
+        ..trigger("a", "h")
+    };
+    queue.trigger(missing(), start);
+    assert!(
+        queue.take().is_none() && queue.entries.is_empty(),
+        "anybody can ask for any name"
+    );
+    queue.trigger(trigger("a", "h"), start);
+    let (a, _) = queue.take().unwrap();
+    queue.finish(&a, after(60), start);
+    queue.trigger(missing(), start + Duration::from_secs(9));
+    assert!(queue.take().is_none());
+    queue.trigger(missing(), start + Duration::from_secs(10));
+    assert_eq!(queue.take().unwrap().1, Wake { is_due: true });
 }
 
 #[tokio::test(start_paused = true)]

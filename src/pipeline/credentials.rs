@@ -64,7 +64,7 @@ fn tls_material(secret: &Secret, source: &str) -> Result<Tls, StageError> {
     if ca.is_none() && identity.is_none() {
         return Err(missing(source, "ca.crt"));
     }
-    Tls::from_pem(ca.as_deref(), identity.as_ref().map(|(c, k)| (c.as_slice(), k.as_slice())))
+    Tls::from_pem(ca.as_deref(), identity.as_ref().map(|(c, k)| (c.as_slice(), k.as_slice())), source)
         .map_err(|error| Stage::Transport.failed(error))
 }
 

@@ -4,11 +4,11 @@
 //! Enters as a [`Trusted`]; leaves as a [`Packed`] file in the store's staging area. Nothing is opened before the whole
 //! blob is on disk and its size and digest are proved.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use wharf_oci::{
     Descriptor, Digest, ImageManifest,
-    archive::{self, ArchiveError, Limits, Scan},
+    archive::{self, ArchiveError, Limit, LimitExceeded, Limits, Scan},
     registry::Session,
 };
 use wharf_verify::Trusted;
@@ -81,14 +81,17 @@ fn choose(manifest: &ImageManifest, strict: bool) -> Result<(Descriptor, Vec<Str
 
 /// Refused before a byte is downloaded.
 fn check_size(layer: &Descriptor, limits: &Limits) -> Result<(), ArchiveError> {
-    limits.check_compressed(layer.size)
+    if layer.size <= limits.compressed_bytes {
+        return Ok(());
+    }
+    Err(LimitExceeded { limit: Limit::CompressedBytes, value: limits.compressed_bytes }.into())
 }
 
 /// Step 4.
 pub(super) async fn pack(fetched: Fetched, tools: &Tools) -> Result<Packed, StageError> {
     let limits = tools.limits.clone();
     let always_repack = tools.layers.always_repack;
-    let store = Arc::clone(&tools.store);
+    let store = tools.store.clone();
     blocking(Stage::Pack, move || pack_blocking(fetched, &store, &limits, always_repack)).await
 }
 
@@ -126,7 +129,7 @@ fn dropped(scan: &Scan) -> Option<String> {
     (total > 0).then(|| format!("{total} entries of the archive that are neither files nor directories were left out: {}", scan.dropped))
 }
 
-async fn stage(store: &Arc<Store>) -> Result<Staged, StageError> {
-    let store = Arc::clone(store);
+async fn stage(store: &Store) -> Result<Staged, StageError> {
+    let store = store.clone();
     blocking(Stage::Layer, move || store.stage()).await
 }

@@ -8,9 +8,8 @@
 pub mod credentials;
 pub mod error;
 mod layer;
-pub mod reconcile;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use wharf_oci::{
@@ -41,7 +40,7 @@ pub struct Tools {
     /// The registry client.
     pub client: Client,
     /// The artifact store.
-    pub store: Arc<Store>,
+    pub store: Store,
     /// The bounds of archives.
     pub limits: Limits,
     /// How layers are treated.
@@ -127,7 +126,7 @@ async fn publish(id: &SourceId, uid: &str, packed: Packed, tools: &Tools) -> Res
         trust: packed.trusted.fingerprint().to_owned(),
         observed: ObservedContent::default(),
     };
-    let store = Arc::clone(&tools.store);
+    let store = tools.store.clone();
     let file = packed.file;
     blocking(Stage::Publish, move || store.publish(file, artifact, Timestamp::now())).await
 }
@@ -160,7 +159,7 @@ where
 }
 
 /// The store's record, as the decisions know it.
-fn as_stored(artifact: &StoredArtifact) -> Stored {
+pub fn as_stored(artifact: &StoredArtifact) -> Stored {
     Stored {
         revision: artifact.revision.clone(),
         digest: artifact.digest.clone(),

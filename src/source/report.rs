@@ -141,12 +141,11 @@ pub fn progressing(observed: &Observed, now: Timestamp) -> OCIRepositoryStatus {
     let mut conditions =
         Conditions::new(observed.status.conditions.clone(), observed.generation, now);
     let seen = observed.status.observed_generation;
-    let message = match seen == observed.generation {
-        true => IN_PROGRESS.to_owned(),
-        false => format!(
-            "processing object: new generation {seen} -> {}",
-            observed.generation
-        ),
+    let message = if seen == observed.generation {
+        IN_PROGRESS.to_owned()
+    } else {
+        let generation = observed.generation;
+        format!("processing object: new generation {seen} -> {generation}")
     };
     conditions.remove("Stalled");
     conditions.set("Reconciling", "True", "Progressing", &message);
@@ -208,7 +207,7 @@ fn conditions(
         Outcome::Suspended => suspended(&mut conditions),
         Outcome::Stalled(error) => stalled(&mut conditions, error),
         Outcome::Stored(stored, _) | Outcome::Unchanged(stored) => {
-            succeeded(&mut conditions, stored)
+            succeeded(&mut conditions, stored);
         }
         Outcome::Failed(failure) => failed(&mut conditions, failure, observed),
     }
@@ -243,7 +242,9 @@ fn succeeded(conditions: &mut Conditions, stored: &Stored) {
         "Stalled",
         "SourceVerified",
     ];
-    gone.iter().for_each(|kind| conditions.remove(kind));
+    for kind in gone {
+        conditions.remove(kind);
+    }
     let message = format!("stored artifact for digest '{}'", stored.revision);
     conditions.set("ArtifactInStorage", "True", "Succeeded", &message);
 }

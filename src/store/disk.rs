@@ -8,6 +8,8 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::fs::OFlags;
@@ -20,6 +22,7 @@ use super::{
 };
 
 const FORMAT: &str = "wharf store 1\n";
+const LOCK_POLL: Duration = Duration::from_millis(20);
 const READ_SIZE: usize = 256 * 1024;
 
 /// A blob as the index knows it.
@@ -31,19 +34,32 @@ pub(super) struct Blob {
 }
 
 /// Makes the root, checks that it is a store or may become one, and locks it for this process.
-pub(super) fn claim(layout: &Layout) -> Result<File, StoreError> {
+pub(super) fn claim(layout: &Layout, patience: Duration) -> Result<File, StoreError> {
     make_root(layout.root())?;
     refuse_foreign_directory(layout)?;
     let marker = layout.marker();
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).mode(0o600);
-    let mut file = options
-        .custom_flags(no_follow())
-        .open(&marker)
-        .map_err(|e| StoreError::io("write to the store: cannot open", &marker, e))?;
-    lock(&file, layout)?;
+    make_marker(&marker)?;
+    // For reading only: a file that is open for writing would keep the file system from being remounted.
+    let mut file = open_file(&marker).map_err(|e| StoreError::io("open", &marker, e))?;
+    lock(&file, layout, patience)?;
     check_format(&mut file, layout)?;
     Ok(file)
+}
+
+// An empty marker was left by a process that died between making and filling it. Two that fill it write the same.
+fn make_marker(marker: &Path) -> Result<(), StoreError> {
+    if fs::symlink_metadata(marker).is_ok_and(|found| found.len() > 0) {
+        return Ok(());
+    }
+    let failed = |e| StoreError::io("write to the store: cannot make", marker, e);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).mode(0o600);
+    let mut file = options
+        .custom_flags(no_follow())
+        .open(marker)
+        .map_err(failed)?;
+    file.write_all(FORMAT.as_bytes()).map_err(failed)?;
+    sync_file(&file, marker)
 }
 
 fn make_root(root: &Path) -> Result<(), StoreError> {
@@ -75,26 +91,26 @@ fn refuse_foreign_directory(layout: &Layout) -> Result<(), StoreError> {
     }
 }
 
-fn lock(file: &File, layout: &Layout) -> Result<(), StoreError> {
-    match file.try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(layout.root().to_path_buf())),
-        Err(TryLockError::Error(e)) => Err(StoreError::io("lock", &layout.marker(), e)),
+fn lock(file: &File, layout: &Layout, patience: Duration) -> Result<(), StoreError> {
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(e)) => return Err(StoreError::io("lock", &layout.marker(), e)),
+            Err(TryLockError::WouldBlock) if start.elapsed() < patience => thread::sleep(LOCK_POLL),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::InUse(layout.root().to_path_buf()));
+            }
+        }
     }
 }
 
-// An empty marker was left by a process that died between making and filling it.
 fn check_format(file: &mut File, layout: &Layout) -> Result<(), StoreError> {
     let marker = layout.marker();
     let mut found = Vec::new();
     file.take(64)
         .read_to_end(&mut found)
         .map_err(|e| StoreError::io("read", &marker, e))?;
-    if found.is_empty() {
-        file.write_all(FORMAT.as_bytes())
-            .map_err(|e| StoreError::io("write", &marker, e))?;
-        return sync_file(file, &marker);
-    }
     if found == FORMAT.as_bytes() {
         return Ok(());
     }

@@ -66,12 +66,15 @@ use stripes::Stripes;
 pub struct Options {
     /// How long a blob that no name points to is kept, so that a reader that has just been told its name still gets it.
     pub blob_grace: Duration,
+    /// How long to wait for a process that has the store open. One that was just killed may take a moment to go.
+    pub lock_wait: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             blob_grace: Duration::from_mins(1),
+            lock_wait: Duration::from_secs(2),
         }
     }
 }
@@ -125,14 +128,15 @@ impl Store {
     /// a blob of the recorded size. Digests are not checked here, see [`Store::verify_blob`].
     pub fn open(root: &Path, options: Options) -> Result<(Self, SweepReport), StoreError> {
         let layout = Layout::new(root);
-        let lock = disk::claim(&layout)?;
+        let lock = disk::claim(&layout, options.lock_wait)?;
         disk::make_directories(&layout)?;
         let mut report = SweepReport::default();
         sweep::empty_staging(&layout, &mut report)?;
         let staging = Staging::new(layout.staging());
-        disk::prove_writable(&staging)?;
         let index = sweep::read_names(&layout, &mut report)?;
         sweep::remove_orphans(&layout, &index, &mut report)?;
+        // After the sweep, which may have made the room that this needs.
+        disk::prove_writable(&staging)?;
         let shared = Shared {
             layout,
             staging,

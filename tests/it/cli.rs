@@ -11,7 +11,12 @@ use wharf_test_support::registry::FakeRegistry;
 
 fn wharf(args: &[&str]) -> Output {
     // No HOME, so that no credentials of the person running the tests are used.
-    Command::new(env!("CARGO_BIN_EXE_wharf")).args(args).env_remove("HOME").env_remove("DOCKER_CONFIG").output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_wharf"))
+        .args(args)
+        .env_remove("HOME")
+        .env_remove("DOCKER_CONFIG")
+        .output()
+        .unwrap()
 }
 
 fn stdout(output: &Output) -> String {
@@ -38,29 +43,44 @@ fn text(path: &Path) -> &str {
 
 /// The names below a directory, temporary ones included.
 fn names(dir: &Path) -> Vec<String> {
-    let mut names: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
 
 #[test]
 fn the_version_is_printed_for_people_and_for_scripts() {
-    assert_eq!(stdout(&wharf(&["version"])), format!("wharf {}\n", env!("CARGO_PKG_VERSION")));
-    let json: serde_json::Value = serde_json::from_slice(&wharf(&["version", "-o", "json"]).stdout).unwrap();
+    assert_eq!(
+        stdout(&wharf(&["version"])),
+        format!("wharf {}\n", env!("CARGO_PKG_VERSION"))
+    );
+    let json: serde_json::Value =
+        serde_json::from_slice(&wharf(&["version", "-o", "json"]).stdout).unwrap();
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
 }
 
 #[test]
 fn crds_are_the_ones_in_the_repository() {
-    let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds/source.toolkit.fluxcd.io_ocirepositories.yaml");
-    assert_eq!(stdout(&wharf(&["crds"])), fs::read_to_string(committed).unwrap());
+    let committed = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("crds/source.toolkit.fluxcd.io_ocirepositories.yaml");
+    assert_eq!(
+        stdout(&wharf(&["crds"])),
+        fs::read_to_string(committed).unwrap()
+    );
 }
 
 #[test]
 fn every_verb_that_takes_arguments_helps_with_examples() {
     for verb in ["controller", "run", "push", "pull", "crds", "completion"] {
         let output = wharf(&[verb, "--help"]);
-        assert!(output.status.success() && stdout(&output).contains("Example"), "{verb}: {}", stdout(&output));
+        assert!(
+            output.status.success() && stdout(&output).contains("Example"),
+            "{verb}: {}",
+            stdout(&output)
+        );
     }
 }
 
@@ -71,13 +91,28 @@ fn wrong_usage_is_exit_code_2_with_the_reason_on_stderr() {
         (&["push", "dir"], "REF"),
         (&["pull", "Not A Reference", "dir"], "Not A Reference"),
         (&["push", "dir", "registry.example/app:-bad-"], "-bad-"),
-        (&["run", "dir", "--storage-addr", "nowhere"], "--storage-addr"),
-        (&["run", "dir", "--min-retry-delay", "soon"], "--min-retry-delay"),
+        (
+            &["run", "dir", "--storage-addr", "nowhere"],
+            "--storage-addr",
+        ),
+        (
+            &["run", "dir", "--min-retry-delay", "soon"],
+            "--min-retry-delay",
+        ),
     ];
     for (args, named) in cases {
         let output = wharf(args);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", stderr(&output));
-        assert!(stderr(&output).contains(named) && output.stdout.is_empty(), "{args:?}: {}", stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{args:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(named) && output.stdout.is_empty(),
+            "{args:?}: {}",
+            stderr(&output)
+        );
     }
 }
 
@@ -86,16 +121,30 @@ async fn what_is_pushed_is_pulled_again() {
     let registry = FakeRegistry::start().await;
     let reference = format!("{}/app:1.0.0", registry.host());
     let source = tree(&[("a.yaml", "kind: A\n"), ("deep/er/b.yaml", "kind: B\n")]);
-    let pushed = wharf(&["push", text(source.path()), &reference, "--source", "https://git.example/app", "-o", "json"]);
+    let pushed = wharf(&[
+        "push",
+        text(source.path()),
+        &reference,
+        "--source",
+        "https://git.example/app",
+        "-o",
+        "json",
+    ]);
     assert!(pushed.status.success(), "{}", stderr(&pushed));
     let answer: serde_json::Value = serde_json::from_slice(&pushed.stdout).unwrap();
-    assert_eq!(answer["digest"].as_str(), registry.tag_digest("app", "1.0.0").as_deref());
+    assert_eq!(
+        answer["digest"].as_str(),
+        registry.tag_digest("app", "1.0.0").as_deref()
+    );
 
     let scratch = tempfile::tempdir().unwrap();
     let target = scratch.path().join("out");
     let pulled = wharf(&["pull", &reference, text(&target)]);
     assert!(pulled.status.success(), "{}", stderr(&pulled));
-    assert_eq!(fs::read_to_string(target.join("deep/er/b.yaml")).unwrap(), "kind: B\n");
+    assert_eq!(
+        fs::read_to_string(target.join("deep/er/b.yaml")).unwrap(),
+        "kind: B\n"
+    );
     assert_eq!(names(&target), ["a.yaml", "deep"]);
 }
 
@@ -104,7 +153,13 @@ async fn pushing_the_same_tree_twice_gives_the_same_layer() {
     let registry = FakeRegistry::start().await;
     let source = tree(&[("a.yaml", "kind: A\n")]);
     let layers = ["1.0.0", "1.0.1"].map(|tag| {
-        let pushed = wharf(&["push", text(source.path()), &format!("{}/app:{tag}", registry.host()), "-o", "json"]);
+        let pushed = wharf(&[
+            "push",
+            text(source.path()),
+            &format!("{}/app:{tag}", registry.host()),
+            "-o",
+            "json",
+        ]);
         let answer: serde_json::Value = serde_json::from_slice(&pushed.stdout).unwrap();
         answer["layer"].as_str().unwrap().to_owned()
     });
@@ -114,25 +169,62 @@ async fn pushing_the_same_tree_twice_gives_the_same_layer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_that_fails_leaves_nothing() {
     let registry = FakeRegistry::start().await;
-    registry.push_artifact("app", "bad", b"this is no archive".to_vec(), "application/octet-stream");
+    registry.push_artifact(
+        "app",
+        "bad",
+        b"this is no archive".to_vec(),
+        "application/octet-stream",
+    );
     let scratch = tempfile::tempdir().unwrap();
     let target = scratch.path().join("out");
-    for (reference, named) in [("app:bad", "gzip"), ("app:absent", "absent"), ("nothing:1", "404")] {
-        let output = wharf(&["pull", &format!("{}/{reference}", registry.host()), text(&target)]);
-        assert_eq!(output.status.code(), Some(1), "{reference}: {}", stderr(&output));
-        assert!(stderr(&output).contains(named), "{reference}: {}", stderr(&output));
-        assert!(names(scratch.path()).is_empty(), "{reference}: {:?}", names(scratch.path()));
+    for (reference, named) in [
+        ("app:bad", "gzip"),
+        ("app:absent", "absent"),
+        ("nothing:1", "404"),
+    ] {
+        let output = wharf(&[
+            "pull",
+            &format!("{}/{reference}", registry.host()),
+            text(&target),
+        ]);
+        assert_eq!(
+            output.status.code(),
+            Some(1),
+            "{reference}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(named),
+            "{reference}: {}",
+            stderr(&output)
+        );
+        assert!(
+            names(scratch.path()).is_empty(),
+            "{reference}: {:?}",
+            names(scratch.path())
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn passwords_come_from_standard_input_and_are_never_shown() {
-    let registry = FakeRegistry::builder().basic("robot", "s3cr3t-canary").start().await.unwrap();
+    let registry = FakeRegistry::builder()
+        .basic("robot", "s3cr3t-canary")
+        .start()
+        .await
+        .unwrap();
     let source = tree(&[("a.yaml", "kind: A\n")]);
     let reference = format!("{}/app:1", registry.host());
     let push = |password: &str| {
         let mut child = Command::new(env!("CARGO_BIN_EXE_wharf"))
-            .args(["push", text(source.path()), &reference, "--username", "robot", "--password-stdin"])
+            .args([
+                "push",
+                text(source.path()),
+                &reference,
+                "--username",
+                "robot",
+                "--password-stdin",
+            ])
             .env_remove("HOME")
             .stdin(std::process::Stdio::piped())
             .stderr(std::process::Stdio::piped())
@@ -144,7 +236,11 @@ async fn passwords_come_from_standard_input_and_are_never_shown() {
     };
     let refused = push("wr0ng-canary\n");
     assert_eq!(refused.status.code(), Some(1));
-    assert!(stderr(&refused).contains("--username") && !stderr(&refused).contains("canary"), "{}", stderr(&refused));
+    assert!(
+        stderr(&refused).contains("--username") && !stderr(&refused).contains("canary"),
+        "{}",
+        stderr(&refused)
+    );
     let accepted = push("s3cr3t-canary\n");
     assert!(accepted.status.success(), "{}", stderr(&accepted));
 }
@@ -154,7 +250,13 @@ fn a_directory_that_is_not_there_is_named() {
     let push = wharf(&["push", "no-such-dir", "registry.example/app:1"]);
     assert_eq!(push.status.code(), Some(1));
     assert!(stderr(&push).contains("no-such-dir"), "{}", stderr(&push));
-    let run = wharf(&["run", "no-such-dir", "--once", "--storage-addr", "127.0.0.1:0"]);
+    let run = wharf(&[
+        "run",
+        "no-such-dir",
+        "--once",
+        "--storage-addr",
+        "127.0.0.1:0",
+    ]);
     assert_eq!(run.status.code(), Some(1));
     assert!(stderr(&run).contains("no-such-dir"), "{}", stderr(&run));
 }
@@ -162,6 +264,13 @@ fn a_directory_that_is_not_there_is_named() {
 #[test]
 fn a_reader_that_went_away_is_no_failure() {
     let script = format!("{} crds | head -n 1", env!("CARGO_BIN_EXE_wharf"));
-    let output = Command::new("bash").args(["-o", "pipefail", "-c", &script]).output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", stderr(&output));
+    let output = Command::new("bash")
+        .args(["-o", "pipefail", "-c", &script])
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        stderr(&output)
+    );
 }

@@ -93,6 +93,10 @@ pub struct Index {
 }
 
 /// What a registry holds under a tag or digest.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one at a time, and it is taken apart at once"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Manifest {
     /// An image manifest, OCI or Docker schema 2.

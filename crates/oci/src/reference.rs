@@ -94,9 +94,11 @@ impl FromStr for Repository {
         if path.contains([':', '@']) {
             return Err(ReferenceError::NotBare(cut(text)));
         }
-        let path = match path.contains('/') || registry != DOCKER_HUB || path.is_empty() {
-            true => path.to_owned(),
-            false => format!("library/{path}"),
+        let is_official = registry == DOCKER_HUB && !path.is_empty() && !path.contains('/');
+        let path = if is_official {
+            format!("library/{path}")
+        } else {
+            path.to_owned()
         };
         if !is_path(&path) {
             return Err(ReferenceError::Path(cut(&path)));

@@ -30,7 +30,8 @@ fn a_request_a_new_generation_and_a_new_object_are_answered_at_once() {
         |object| object.metadata.generation = Some(3),
         |object| object.metadata.uid = Some("u2".into()),
         |object| {
-            object.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "now".to_owned())].into())
+            object.metadata.annotations =
+                Some([(REQUESTED_AT.to_owned(), "now".to_owned())].into());
         },
     ];
     for change in changes {

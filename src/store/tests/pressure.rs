@@ -93,6 +93,7 @@ fn readers_always_find_whole_artifacts_while_others_publish_and_collect() {
     let root = TempDir::new().unwrap();
     let options = Options {
         blob_grace: Duration::ZERO,
+        ..Options::default()
     };
     let (store, _) = Store::open(root.path(), options).unwrap();
     publish(&store, "web", "m", "first", 0);

@@ -204,14 +204,38 @@ fn the_store_is_made_below_directories_that_do_not_exist_yet() {
 #[test]
 fn a_second_process_is_refused_until_the_first_is_gone() {
     let (root, store) = new_store();
-    let error = Store::open(root.path(), Options::default()).unwrap_err();
+    let at_once = Options {
+        lock_wait: Duration::ZERO,
+        ..Options::default()
+    };
+    let error = Store::open(root.path(), at_once).unwrap_err();
     assert!(matches!(error, StoreError::InUse(_)), "{error}");
     assert!(error.to_string().contains("in use by another process"));
     let clone = store.clone();
     drop(store);
-    assert!(Store::open(root.path(), Options::default()).is_err());
+    assert!(Store::open(root.path(), at_once).is_err());
     drop(clone);
     open(root.path());
+}
+
+#[test]
+fn a_process_that_is_about_to_go_is_waited_for() {
+    let (root, store) = new_store();
+    let patient = Options {
+        lock_wait: Duration::from_secs(20),
+        ..Options::default()
+    };
+    let at_once = Options {
+        lock_wait: Duration::ZERO,
+        ..Options::default()
+    };
+    std::thread::scope(|scope| {
+        let second = scope.spawn(|| Store::open(root.path(), patient));
+        // Gives the second one the time to find the store locked.
+        assert!(Store::open(root.path(), at_once).is_err());
+        drop(store);
+        assert!(second.join().unwrap().is_ok());
+    });
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! What Wharf's tests and examples stand on: a registry in this process, certificates, artifacts good and bad.
 //!
 //! - [`FakeRegistry`] is an OCI registry on a port of its own. It is honest until a test scripts a fault.
+//! - [`artifacts`] makes layers, good and bad.
+//! - [`conformance`] asks any registry, this one or a real one, thirty questions from the distribution-spec.
 //! - [`tls`] makes certificate authorities and the certificates, good and bad, that they sign.
 //!
 //! What it is not: a part of Wharf. It depends on none of Wharf's crates, so that a mistake made there is not made here
@@ -27,6 +29,8 @@
     reason = "test support: a broken fixture must stop the test"
 )]
 
+pub mod artifacts;
+pub mod conformance;
 pub mod registry;
 pub mod tls;
 

@@ -147,3 +147,75 @@ fn params(common_name: &str, names: &[&str]) -> CertificateParams {
         .push(DnType::CommonName, common_name);
     params
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    /// What a client that trusts `ca` and asks for `name` says to this identity.
+    async fn handshake(ca: &str, name: &str, identity: &Identity) -> Result<(), Error> {
+        let mut roots = RootCertStore::empty();
+        let ca = CertificateDer::from_pem_slice(ca.as_bytes()).unwrap();
+        roots.add(ca).unwrap();
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (near, far) = tokio::io::duplex(16 * 1024);
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let connector = TlsConnector::from(Arc::new(config));
+        let acceptor = TlsAcceptor::from(identity.server_config());
+        let (near, _) = tokio::join!(connector.connect(name, near), acceptor.accept(far));
+        near.map(drop)
+            .map_err(|error| error.downcast::<Error>().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_leaf_is_accepted_for_each_of_its_names() {
+        let authority = Authority::new("Test CA");
+        let leaf = authority.local_leaf();
+        for name in LOCAL {
+            assert_eq!(handshake(authority.pem(), name, &leaf).await, Ok(()));
+        }
+    }
+
+    #[tokio::test]
+    async fn each_bad_certificate_is_refused_for_its_own_reason() {
+        let authority = Authority::new("Test CA");
+        let refusal = async |ca: &str, identity: &Identity| match handshake(
+            ca,
+            "localhost",
+            identity,
+        )
+        .await
+        {
+            Err(Error::InvalidCertificate(refusal)) => refusal,
+            other => panic!("{other:?}"),
+        };
+
+        let expired = refusal(authority.pem(), &authority.expired_leaf(LOCAL)).await;
+        assert!(
+            matches!(expired, CertificateError::ExpiredContext { .. }),
+            "{expired:?}"
+        );
+
+        let elsewhere = refusal(authority.pem(), &authority.leaf(&["elsewhere.example"])).await;
+        assert!(
+            matches!(elsewhere, CertificateError::NotValidForNameContext { .. }),
+            "{elsewhere:?}"
+        );
+
+        let other = Authority::new("Another CA");
+        let unknown = refusal(other.pem(), &authority.local_leaf()).await;
+        assert_eq!(unknown, CertificateError::UnknownIssuer);
+
+        let own = Identity::self_signed(LOCAL);
+        let refused = format!("{:?}", refusal(own.certificate_pem(), &own).await);
+        assert!(refused.contains("CaUsedAsEndEntity"), "{refused}");
+    }
+}

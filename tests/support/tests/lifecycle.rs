@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //! A registry starts on a free port and is gone when its handle is.
+#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -27,7 +27,8 @@ pub(super) struct Header {
     pub(super) size: u64,
     pub(super) type_flag: u8,
     pub(super) format: Format,
-    /// Every number is plain octal, the checksum unsigned and what is reserved zero: no reader needs an extension.
+    /// Every number is plain octal, the checksum unsigned, type and version written out and what is reserved zero: no
+    /// reader needs to be lenient.
     pub(super) plain: bool,
 }
 
@@ -42,19 +43,20 @@ impl Header {
         let uid = Number::parse(&block[108..116])?;
         let gid = Number::parse(&block[116..124])?;
         let size = Number::parse(&block[124..136])?;
+        if size == Number::Blank && !is_zero(&block[124..136]) {
+            return Err("its size is blank, which some readers skip and others take for 0");
+        }
         let mtime = Number::parse(&block[136..148])?;
-        let device = [&block[329..337], &block[337..345]];
-        let octal_device = device
-            .iter()
-            .all(|f| Number::parse(f).is_ok_and(Number::octal));
+        let devices = octal_devices(block, format)?;
         let octal = [mode, uid, gid, size, mtime].into_iter().all(Number::octal);
+        let strict = &block[263..265] == b"00" && block[156] != 0 && is_zero(&block[500..]);
         Ok(Self {
             name: name(block, format)?,
             mode: mode.value().ok_or("its mode is negative")?,
             size: size.value().ok_or("its size is negative or too large")?,
             type_flag: block[156],
             format,
-            plain: unsigned_sum && octal && octal_device && is_zero(&block[500..]),
+            plain: unsigned_sum && octal && strict && devices,
         })
     }
 }
@@ -82,11 +84,24 @@ fn check_sum(block: &Block) -> Result<bool, &'static str> {
 
 fn format(block: &Block) -> Result<Format, &'static str> {
     match &block[257..265] {
-        b"ustar\x0000" => Ok(Format::Ustar),
         b"ustar  \0" => Ok(Format::Gnu),
+        // The version should be `00`; readers do not look at it.
+        [b'u', b's', b't', b'a', b'r', 0, ..] => Ok(Format::Ustar),
         [0, 0, 0, 0, 0, 0, 0, 0] => Ok(Format::V7),
         _ => Err("its magic is none that is known"),
     }
+}
+
+fn octal_devices(block: &Block, format: Format) -> Result<bool, &'static str> {
+    if format == Format::V7 {
+        return Ok(true);
+    }
+    let (major, minor) = (
+        Number::parse(&block[329..337])?,
+        Number::parse(&block[337..345])?,
+    );
+    let plain = |number| matches!(number, Number::Octal(_) | Number::Blank);
+    Ok(plain(major) && plain(minor))
 }
 
 /// Joins prefix and name. What the other dialects keep where ustar has its prefix is refused, because some readers take
@@ -119,6 +134,8 @@ pub(super) fn until_nul(field: &[u8]) -> &[u8] {
 enum Number {
     Octal(u64),
     Binary(u64),
+    /// Nothing but spaces and NULs, which stands for 0.
+    Blank,
     /// Negative, or more than 63 bits.
     Unusable,
 }
@@ -136,6 +153,9 @@ impl Number {
             .count();
         if !field[digits..].iter().all(|byte| matches!(byte, b' ' | 0)) {
             return Err("a number in it is not octal");
+        }
+        if digits == 0 {
+            return Ok(Self::Blank);
         }
         // At most twelve digits of three bits: this cannot overflow.
         let value = |sum, digit: &u8| (sum << 3) | u64::from(digit - b'0');
@@ -164,6 +184,7 @@ impl Number {
     fn value(self) -> Option<u64> {
         match self {
             Self::Octal(value) | Self::Binary(value) => Some(value),
+            Self::Blank => Some(0),
             Self::Unusable => None,
         }
     }
@@ -256,6 +277,7 @@ mod tests {
             b"00000000018\0",
             b"-0000000001\0",
             b"1\x001\0\0\0\0\0\0\0\0\0",
+            b"            ",
         ] {
             let got = Header::parse(&block(|b| b[124..136].copy_from_slice(bad)));
             assert!(got.is_err(), "{bad:?}");
@@ -267,6 +289,14 @@ mod tests {
         ] {
             let got = Header::parse(&block(|b| b[124..136].copy_from_slice(good)));
             assert_eq!(got.unwrap().size, size, "{good:?}");
+        }
+    }
+
+    #[test]
+    fn junk_in_the_device_numbers_is_refused_even_where_they_mean_nothing() {
+        for at in [329, 340] {
+            let junk = |b: &mut Block| (b[at], b[511]) = (0xa3 & 0x7f, 1);
+            assert!(Header::parse(&block(junk)).is_err());
         }
     }
 

@@ -76,7 +76,7 @@ struct Pending {
 
 impl Pending {
     fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.pax.is_none() && self.long_name.is_none() && !self.long_link
     }
 }
 
@@ -259,9 +259,6 @@ impl<R: Read> Entries<R> {
 
     /// The body of an extension header. Its size is checked before memory is taken for it.
     fn extension(&mut self, header: &Header, taken: &mut u64) -> Result<Vec<u8>, ArchiveError> {
-        if header.size == 0 {
-            return Err(self.malformed("an extension header is empty"));
-        }
         *taken = taken.saturating_add(header.size);
         self.limits.check(Limit::HeaderBytes, *taken)?;
         self.open_body(header.size);

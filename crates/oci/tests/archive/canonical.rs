@@ -2,7 +2,7 @@
 
 use wharf_oci::archive::NotCanonical;
 
-use crate::build::{Head, Tar, gzip, head, repacked, scanned};
+use crate::build::{Head, Tar, gzip, head, repacked, scanned, sum};
 
 /// The reason why a blob is not canonical; it must be safe, and must be packed again without trouble.
 fn reason(blob: &[u8]) -> Option<NotCanonical> {
@@ -138,6 +138,23 @@ fn binary_numbers_are_not_canonical() {
     let binary = head("a").size(b"\x80\0\0\0\0\0\0\0\0\0\0\x01");
     let blob = Tar::default().entry(&binary, b"x").gz();
     assert_eq!(reason(&blob), Some(NotCanonical::Header));
+}
+
+#[test]
+fn a_header_that_needs_a_lenient_reader_is_not_canonical() {
+    let no_version = Head {
+        magic: *b"ustar\0\0\0",
+        ..head("a")
+    };
+    let no_size = head("a").size(&[0; 12]);
+    for head in [no_version, no_size, head("a").flag(0), head("a/").flag(0)] {
+        let blob = Tar::default().entry(&head, b"").gz();
+        assert_eq!(reason(&blob), Some(NotCanonical::Header));
+    }
+    let mut reserved = Tar::default().file("a", "x");
+    reserved.0[511] = 1;
+    sum(&mut reserved.0);
+    assert_eq!(reason(&reserved.gz()), Some(NotCanonical::Header));
 }
 
 #[test]

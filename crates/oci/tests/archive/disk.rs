@@ -301,3 +301,10 @@ fn a_directory_that_is_not_there_is_named() {
     assert!(error.to_string().contains("nowhere"), "{error}");
     assert_eq!(error.category(), "io");
 }
+
+#[test]
+fn a_file_that_gives_more_than_its_size_is_refused() {
+    // Files here have size 0 and content, like one that grows while it is packed.
+    let error = packed(Path::new("/proc/sys/kernel/random")).unwrap_err();
+    assert!(matches!(error, ArchiveError::Changed { .. }), "{error}");
+}

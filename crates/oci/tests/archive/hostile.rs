@@ -276,10 +276,8 @@ fn extension_headers_that_readers_disagree_on_are_refused() {
         ("global path", global(b"9 path=b\n").file("a", "x")),
         ("global size", global(b"9 size=1\n").file("a", "x")),
         (
-            "empty PAX",
-            Tar::default()
-                .entry(&head("x").flag(b'x'), b"")
-                .file("a", "x"),
+            "empty long name",
+            Tar::default().long(b'L', "").file("a", "x"),
         ),
         (
             "malformed PAX",

@@ -259,3 +259,141 @@ fn credentials(headers: &HeaderMap, scheme: &str) -> Option<String> {
         .eq_ignore_ascii_case(scheme)
         .then(|| credentials.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::registry::call::Features;
+    use crate::registry::route::{Query, Route};
+
+    const BASE: &str = "http://127.0.0.1:5000";
+    /// `user:pass`
+    const RIGHT: &str = "Basic dXNlcjpwYXNz";
+    /// `user:wrong`
+    const WRONG: &str = "Basic dXNlcjp3cm9uZw==";
+
+    fn call(method: Method, path: &str, authorization: &str) -> Call {
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
+        let mut headers = HeaderMap::new();
+        if !authorization.is_empty() {
+            let value = HeaderValue::try_from(authorization).unwrap();
+            headers.insert(header::AUTHORIZATION, value);
+        }
+        Call {
+            method,
+            route: Route::parse(path).unwrap(),
+            query: Query::parse(Some(query)),
+            headers,
+            body: bytes::Bytes::new(),
+            features: Features::default(),
+        }
+    }
+
+    fn bearer_gate(lifetime: Duration, anonymous_pull: bool) -> Gatekeeper {
+        let account = Account {
+            username: "user".to_owned(),
+            password: "pass".to_owned(),
+        };
+        let auth = Auth::Bearer {
+            account,
+            lifetime,
+            anonymous_pull,
+        };
+        Gatekeeper::new(auth, BASE.to_owned())
+    }
+
+    /// `Bearer <token>` for this scope, or the status of the refusal.
+    fn token(gate: &Gatekeeper, scope: &str, authorization: &str) -> Result<String, u16> {
+        let path = format!("/token?service=x&scope={scope}");
+        let reply = gate.token(&call(Method::GET, &path, authorization));
+        if reply.status() != StatusCode::OK {
+            return Err(reply.status().as_u16());
+        }
+        let body: serde_json::Value = serde_json::from_slice(reply.body()).unwrap();
+        assert_eq!(body["token"], body["access_token"]);
+        Ok(format!("Bearer {}", body["token"].as_str().unwrap()))
+    }
+
+    /// The challenge to a GET of a manifest of `team/app`; `None` if it may pass.
+    fn challenged(gate: &Gatekeeper, authorization: &str) -> Option<String> {
+        let call = call(Method::GET, "/v2/team/app/manifests/1", authorization);
+        let reply = gate.refuse(&call)?;
+        assert_eq!(reply.status(), StatusCode::UNAUTHORIZED);
+        let challenge = reply.headers()[header::WWW_AUTHENTICATE].to_str();
+        Some(challenge.unwrap().to_owned())
+    }
+
+    #[test]
+    fn a_challenge_names_realm_service_and_scope() {
+        let gate = bearer_gate(Duration::from_mins(5), false);
+        let expected = format!(
+            "Bearer realm=\"{BASE}/token\",service=\"127.0.0.1:5000\",scope=\"repository:team/app:pull\""
+        );
+        assert_eq!(challenged(&gate, ""), Some(expected.clone()));
+        let invalid = format!("{expected},error=\"invalid_token\"");
+        assert_eq!(challenged(&gate, "Bearer made-up"), Some(invalid));
+
+        let ping = gate.refuse(&call(Method::GET, "/v2/", "")).unwrap();
+        let challenge = ping.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+        assert!(!challenge.contains("scope"), "{challenge}");
+
+        let mount = "/v2/team/app/blobs/uploads/?mount=sha256:0&from=base";
+        let mount = gate.refuse(&call(Method::POST, mount, "")).unwrap();
+        let challenge = mount.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+        let scopes = "scope=\"repository:team/app:pull,push repository:base:pull\"";
+        assert!(challenge.contains(scopes), "{challenge}");
+    }
+
+    #[test]
+    fn a_token_holds_for_its_scope_until_it_is_revoked() {
+        let gate = bearer_gate(Duration::from_mins(5), false);
+        let pull = token(&gate, "repository:team/app:pull", RIGHT).unwrap();
+        assert_eq!(challenged(&gate, &pull), None);
+
+        let push = call(Method::PUT, "/v2/team/app/manifests/1", &pull);
+        let refused = gate.refuse(&push).unwrap();
+        let challenge = refused.headers()[header::WWW_AUTHENTICATE]
+            .to_str()
+            .unwrap();
+        assert!(
+            challenge.ends_with("error=\"insufficient_scope\""),
+            "{challenge}"
+        );
+
+        let elsewhere = token(&gate, "repository:other:pull", RIGHT).unwrap();
+        assert!(
+            challenged(&gate, &elsewhere)
+                .unwrap()
+                .contains("insufficient_scope")
+        );
+
+        gate.revoke();
+        assert!(challenged(&gate, &pull).unwrap().contains("invalid_token"));
+    }
+
+    #[test]
+    fn a_token_ends_with_its_lifetime() {
+        let gate = bearer_gate(Duration::ZERO, false);
+        let pull = token(&gate, "repository:team/app:pull", RIGHT).unwrap();
+        assert!(challenged(&gate, &pull).unwrap().contains("invalid_token"));
+    }
+
+    #[test]
+    fn tokens_are_given_to_those_with_the_password() {
+        let gate = bearer_gate(Duration::from_mins(5), false);
+        assert_eq!(token(&gate, "repository:team/app:pull", WRONG), Err(401));
+        assert_eq!(token(&gate, "repository:team/app:pull", ""), Err(401));
+    }
+
+    #[test]
+    fn anybody_may_pull_where_that_is_allowed_and_nobody_pushes_unknown() {
+        let gate = bearer_gate(Duration::from_mins(5), true);
+        let anyone = token(&gate, "repository:team/app:pull,push", "").unwrap();
+        assert_eq!(challenged(&gate, &anyone), None);
+        let push = call(Method::PUT, "/v2/team/app/manifests/1", &anyone);
+        assert!(gate.refuse(&push).is_some());
+        assert_eq!(token(&gate, "repository:team/app:pull", WRONG), Err(401));
+    }
+}

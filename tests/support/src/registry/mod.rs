@@ -6,22 +6,27 @@
 //! is honest, speaks plain HTTP on a free port of 127.0.0.1 and asks nobody who they are; [`Builder`] changes that.
 //!
 //! ```text
-//! connection (server) -> Call (route, query, body) -> auth -> pull | push | discovery over the store -> Reply
+//! connection (server) -> Call (route, query, body) -> auth -> script
+//!     -> pull | push | discovery over the store -> Reply -> fault -> HTTP, or bytes as they stand (wire)
 //! ```
 
 mod auth;
 mod call;
 mod digest;
 mod discovery;
+mod fault;
+mod gate;
 mod log;
 mod pull;
 mod push;
 mod reply;
 mod route;
+mod script;
 mod seed;
 mod server;
 mod store;
 mod stream;
+mod wire;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -35,12 +40,14 @@ use auth::{Account, Auth, Gatekeeper};
 use call::Features;
 use server::{Server, Shared};
 
+pub use crate::artifacts::layer;
 pub use digest::{sha256, sha512};
+pub use fault::Fault;
+pub use gate::Gate;
 pub use log::Seen;
 pub use route::Endpoint;
-pub use seed::{
-    Artifact, FLUX_CONFIG, FLUX_CONTENT, OCI_INDEX, OCI_MANIFEST, SeededArtifact, layer,
-};
+pub use script::Rule;
+pub use seed::{Artifact, FLUX_CONFIG, FLUX_CONTENT, OCI_INDEX, OCI_MANIFEST, SeededArtifact};
 
 /// A running registry. It stops when this is dropped, also in a test that panics.
 pub struct FakeRegistry {
@@ -97,6 +104,16 @@ impl FakeRegistry {
     /// Forgets the requests so far.
     pub fn clear_requests(&self) {
         self.shared.log.clear();
+    }
+
+    /// Adds a rule to the script. Rules given earlier come first.
+    pub fn script(&self, rule: Rule) {
+        self.shared.script().add(rule);
+    }
+
+    /// Takes all rules back: from now on the registry is honest. Requests that are held stay so.
+    pub fn be_honest(&self) {
+        self.shared.script().clear();
     }
 
     /// Makes every bearer token given out so far worthless, as if it had expired.

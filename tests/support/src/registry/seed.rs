@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 
 use super::store::Manifest;
@@ -224,76 +223,6 @@ impl FakeRegistry {
     }
 }
 
-/// A gzip-compressed tar of these files (path, content) that needs no change to be served: the same files give the same
-/// bytes on every run.
-///
-/// Paths are relative; parent directories come before their content, in lexical order.
-pub fn layer(files: &[(&str, &str)]) -> Vec<u8> {
-    let gzip = GzBuilder::new().write(Vec::new(), Compression::default());
-    let mut tar = tar::Builder::new(gzip);
-    for (path, content) in entries(files) {
-        let mut header = tar::Header::new_ustar();
-        header.set_mode(if content.is_some() { 0o600 } else { 0o750 });
-        header.set_entry_type(match content {
-            Some(_) => tar::EntryType::Regular,
-            None => tar::EntryType::Directory,
-        });
-        header.set_mtime(0);
-        let bytes = content.unwrap_or_default().as_bytes();
-        header.set_size(bytes.len() as u64);
-        tar.append_data(&mut header, path, bytes)
-            .expect("append to the tar");
-    }
-    let gzip = tar.into_inner().expect("end the tar");
-    gzip.finish().expect("end the gzip")
-}
-
-/// The files with their parent directories (content `None`), sorted.
-fn entries<'a>(files: &[(&'a str, &'a str)]) -> BTreeMap<&'a str, Option<&'a str>> {
-    let mut entries = BTreeMap::from([(".", None)]);
-    for (path, content) in files {
-        for (end, _) in path.match_indices('/') {
-            entries.insert(&path[..end], None);
-        }
-        entries.insert(path, Some(*content));
-    }
-    entries
-}
-
-pub(crate) fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
     json!({"mediaType": media_type, "digest": digest::sha256(bytes), "size": bytes.len()})
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-
-    use flate2::read::GzDecoder;
-
-    use super::*;
-
-    #[test]
-    fn a_layer_lists_parents_first_and_is_the_same_every_time() {
-        let files = [("b/c/two.txt", "2"), ("a.txt", "1")];
-        let bytes = layer(&files);
-        assert_eq!(bytes, layer(&files));
-
-        let mut archive = tar::Archive::new(GzDecoder::new(bytes.as_slice()));
-        let mut seen = Vec::new();
-        for entry in archive.entries().unwrap() {
-            let mut entry = entry.unwrap();
-            let path = String::from_utf8(entry.path_bytes().into_owned()).unwrap();
-            let mut content = String::new();
-            entry.read_to_string(&mut content).unwrap();
-            seen.push((path, content));
-        }
-        let expected = [
-            (".", ""),
-            ("a.txt", "1"),
-            ("b", ""),
-            ("b/c", ""),
-            ("b/c/two.txt", "2"),
-        ];
-        assert_eq!(seen, expected.map(|(p, c)| (p.to_owned(), c.to_owned())));
-    }
 }

@@ -10,7 +10,7 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-use http::Request;
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -18,14 +18,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::Gatekeeper;
 use super::call::{Call, Features};
-use super::log::Log;
+use super::fault::{Answer, Fault};
+use super::log::{Entry, Log};
 use super::reply::{self, Refusal, Reply};
 use super::route::{Endpoint, Query, Route};
+use super::script::Script;
 use super::store::Store;
 use super::stream::Stream;
 
@@ -35,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) features: Features,
     pub(crate) log: Log,
     store: Mutex<Store>,
+    script: Mutex<Script>,
 }
 
 impl Shared {
@@ -44,11 +48,16 @@ impl Shared {
             features,
             log: Log::default(),
             store: Mutex::default(),
+            script: Mutex::default(),
         }
     }
 
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
         self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -120,46 +129,83 @@ async fn connection(socket: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Sha
             Err(_) => return,
         },
     };
-    let service = service_fn(move |request| {
-        let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(&shared, request).await.map(Full::new)) }
-    });
-    // An error here is the client's: it went away or sent no HTTP.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    serve(stream, shared).await;
 }
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Reply {
+/// Speaks HTTP on a connection until it ends, or until an answer is due that HTTP does not allow.
+async fn serve(stream: Stream, shared: Arc<Shared>) {
+    let (take_over, mut wires) = mpsc::channel(1);
+    let service = service_fn(move |request| {
+        let (shared, take_over) = (Arc::clone(&shared), take_over.clone());
+        Box::pin(async move {
+            match answer(&shared, request).await {
+                Answer::Reply(reply) => return Ok::<_, Infallible>(reply.map(Full::new)),
+                Answer::Wire(wire) => drop(take_over.send(wire).await),
+                Answer::Nothing => {}
+            }
+            std::future::pending().await
+        })
+    });
+    let mut http = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let wire = tokio::select! {
+        // An error here is the client's: it went away or sent no HTTP.
+        _ = &mut http => return,
+        Some(wire) = wires.recv() => wire,
+    };
+    let stream = http.into_parts().io.into_inner();
+    // Likewise: most faults end with the client going away.
+    let _ = wire.play(stream).await;
+}
+
+async fn answer(shared: &Shared, request: Request<Incoming>) -> Answer {
     let (head, body) = request.into_parts();
     let entry = shared.log.begin(&head);
     let Ok(body) = body.collect().await else {
-        return reply::empty(http::StatusCode::BAD_REQUEST);
+        return Answer::Reply(reply::empty(StatusCode::BAD_REQUEST));
     };
-    let reply = match Route::parse(head.uri.path()) {
-        None => Refusal::not_found("NAME_INVALID", "nothing here").into(),
-        Some(route) => decide(
-            shared,
-            &Call {
-                query: Query::parse(head.uri.query()),
-                method: head.method,
-                route,
-                headers: head.headers,
-                body: body.to_bytes(),
-                features: shared.features,
-            },
-        ),
+    let Some(route) = Route::parse(head.uri.path()) else {
+        let refusal = Refusal::not_found("NAME_INVALID", "nothing here");
+        return note(shared, entry, refusal.into());
     };
-    shared.log.answered(entry, reply.status());
-    reply
+    let call = Call {
+        query: Query::parse(head.uri.query()),
+        method: head.method,
+        route,
+        headers: head.headers,
+        body: body.to_bytes(),
+        features: shared.features,
+    };
+    if let Some(refusal) = shared.gatekeeper.refuse(&call) {
+        return note(shared, entry, refusal);
+    }
+    scripted(shared, entry, &call).await
 }
 
-fn decide(shared: &Shared, call: &Call) -> Reply {
-    if let Some(refusal) = shared.gatekeeper.refuse(call) {
-        return refusal;
+/// The answer to a request that may pass, with what the script does to it.
+async fn scripted(shared: &Shared, entry: Entry, call: &Call) -> Answer {
+    let decision = shared.script().decide(call);
+    for gate in &decision.gates {
+        gate.pass().await;
     }
-    match call.route.endpoint {
+    if let Fault::Delay(delay) = decision.fault {
+        tokio::time::sleep(delay).await;
+    }
+    let answer = decision.fault.apply(|| match call.route.endpoint {
         Endpoint::Token => shared.gatekeeper.token(call),
         _ => call.answer(&mut shared.store()),
+    });
+    match answer {
+        Answer::Reply(reply) => note(shared, entry, reply),
+        Answer::Wire(wire) => {
+            shared.log.answered(entry, wire.status());
+            let to_head = call.method == Method::HEAD;
+            Answer::Wire(if to_head { wire.without_body() } else { wire })
+        }
+        Answer::Nothing => Answer::Nothing,
     }
+}
+
+fn note(shared: &Shared, entry: Entry, reply: Reply) -> Answer {
+    shared.log.answered(entry, reply.status());
+    Answer::Reply(reply)
 }

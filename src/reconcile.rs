@@ -13,9 +13,9 @@ use std::{
 use jiff::Timestamp;
 use wharf_api::v1::OCIRepository;
 
-use super::{Tools, as_stored, error::chain};
 use crate::{
     engine::{Verdict, Wake},
+    pipeline::{self, Tools, as_stored, error::chain},
     ports::{PortError, Ports},
     source::{
         SourceId,
@@ -94,7 +94,7 @@ impl Reconciler {
     fn observe(&self, id: &SourceId, source: &OCIRepository, wake: Wake) -> Observed {
         let memory = self.recall(id);
         let stored = ArtifactKey::new(&id.namespace, &id.name).ok().and_then(|key| self.tools.store.current(&key));
-        let mut observed = Observed::of(source).with_stored(stored.as_deref().map(as_stored));
+        let mut observed = Observed::of(source).with_stored(stored.as_ref().map(as_stored));
         observed.attempted = memory.attempted;
         observed.failures = memory.failures;
         observed.is_due = wake.is_due;
@@ -114,7 +114,7 @@ impl Reconciler {
             Plan::Stalled(error) => return (Outcome::Stalled(error), source),
             Plan::Suspended | Plan::NotDue => return (Outcome::Suspended, source),
         };
-        let work = super::run(id, &observed.uid, &plan, self.ports.secrets.as_ref(), &self.tools);
+        let work = pipeline::run(id, &observed.uid, &plan, self.ports.secrets.as_ref(), &self.tools);
         tokio::pin!(work);
         tokio::select! {
             outcome = &mut work => return (outcome, source),
@@ -155,7 +155,7 @@ impl Reconciler {
         self.lock().remove(id);
         self.metrics.forget(&id.namespace, &id.name);
         if let Ok(key) = ArtifactKey::new(&id.namespace, &id.name) {
-            let store = Arc::clone(&self.tools.store);
+            let store = self.tools.store.clone();
             match tokio::task::spawn_blocking(move || store.remove(&key)).await {
                 Ok(Ok(())) => tracing::info!(source = %id, "source is gone, its artifacts were removed"),
                 Ok(Err(error)) => {
@@ -171,7 +171,7 @@ impl Reconciler {
     /// Keeps the disk small. A failure costs space, not correctness, and the next run tries again.
     async fn retain(&self, id: &SourceId) {
         let Ok(key) = ArtifactKey::new(&id.namespace, &id.name) else { return };
-        let (store, retention) = (Arc::clone(&self.tools.store), self.settings.retention);
+        let (store, retention) = (self.tools.store.clone(), self.settings.retention);
         let done = tokio::task::spawn_blocking(move || store.forget_superseded(&key, &retention, Timestamp::now())).await;
         if let Ok(Err(error)) = done {
             tracing::warn!(source = %id, error = %chain(&error), "could not remove superseded artifacts");
@@ -179,6 +179,11 @@ impl Reconciler {
     }
 
     fn unreadable(&self, id: &SourceId, error: &PortError) -> Verdict {
+        if let PortError::NotOurs { .. } = error {
+            tracing::info!(source = %id, "the source left the label selector, its artifacts stay");
+            self.lock().remove(id);
+            return Verdict::Forget;
+        }
         tracing::warn!(source = %id, error = %chain(error), "could not read the source");
         self.try_again(id)
     }

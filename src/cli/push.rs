@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `wharf push PATH REF`: pack, push the layer and its configuration, then the manifest that names them.
+//!
+//! The layer of a directory depends on its content alone, so pushing the same tree twice pushes one blob. The manifest is
+//! the one Flux's command line writes: its media types, its annotations.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Seek,
+    path::{Path, PathBuf},
+};
+
+use jiff::Timestamp;
+use tempfile::NamedTempFile;
+use wharf_oci::{
+    Algorithm, Descriptor, Digest, Hasher, ImageManifest, Tag,
+    archive::{self, ArchiveError, Dropped, Limits},
+    media_type,
+    registry::{Content, Session, Target},
+};
+
+use super::{
+    Exit, Failure,
+    args::{Output, PushArgs},
+    config, output, registry,
+};
+
+/// The configuration of an artifact that has none.
+const CONFIG: &[u8] = b"{}";
+
+/// A layer on disk: the file that was named, or a private one that a directory was packed into.
+struct Layer {
+    path: PathBuf,
+    // Held, not read: the private file is removed with it.
+    _packed: Option<NamedTempFile>,
+    digest: Digest,
+    size: u64,
+    files: u64,
+    dropped: Dropped,
+}
+
+/// Runs it.
+pub(super) async fn run(args: PushArgs) -> Result<Exit, Failure> {
+    let reference = registry::reference(&args.reference)?;
+    if reference.digest.is_some() {
+        return Err(Failure::usage(format!("{}: push to a tag; the digest is known only afterwards", args.reference)));
+    }
+    let annotations = annotations(&args)?;
+    let tag = reference.tag.clone().unwrap_or_else(Tag::latest);
+    let session = registry::session(&args.registry, &reference.repository)?;
+    let layer = pack(&args.path, config::limits(&args.limits)).await?;
+    let what = format!("could not push to {}:{tag}", reference.repository);
+    let manifest = push(&session, &tag, &layer, annotations).await.map_err(|error| Failure::new(what, error))?;
+    super::print(&told(&args, &format!("{}:{tag}", reference.repository), &manifest, &layer))
+}
+
+fn annotations(args: &PushArgs) -> Result<BTreeMap<String, String>, Failure> {
+    let mut annotations = BTreeMap::from([("org.opencontainers.image.created".to_owned(), created()?)]);
+    let named = [("source", &args.source), ("revision", &args.revision)];
+    annotations.extend(named.into_iter().filter_map(|(key, value)| {
+        value.as_ref().map(|value| (format!("org.opencontainers.image.{key}"), value.clone()))
+    }));
+    for pair in &args.annotations {
+        let (key, value) = pair.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
+            Failure::usage(format!("--annotation {pair:?}: write it as KEY=VALUE"))
+        })?;
+        annotations.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(annotations)
+}
+
+/// Now, or the time that reproducible builds agree on (`SOURCE_DATE_EPOCH`).
+fn created() -> Result<String, Failure> {
+    let now = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text
+            .parse()
+            .ok()
+            .and_then(|seconds| Timestamp::from_second(seconds).ok())
+            .ok_or_else(|| Failure::usage(format!("SOURCE_DATE_EPOCH: {text:?} is not a number of seconds")))?,
+        Err(_) => Timestamp::now(),
+    };
+    Ok(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+async fn pack(path: &Path, limits: Limits) -> Result<Layer, Failure> {
+    let (path, shown) = (path.to_owned(), path.display().to_string());
+    let work = move || if path.is_dir() { pack_directory(&path, &limits) } else { check_file(&path, &limits) };
+    let packed = tokio::task::spawn_blocking(work).await;
+    let packed = packed.map_err(|error| Failure::new(format!("could not pack {shown}"), error))?;
+    packed.map_err(|error| Failure::new(format!("could not pack {shown}"), error))
+}
+
+fn pack_directory(path: &Path, limits: &Limits) -> Result<Layer, ArchiveError> {
+    let file = NamedTempFile::new().map_err(ArchiveError::Write)?;
+    let packed = archive::pack_dir(path, file.as_file(), limits)?;
+    Ok(Layer {
+        path: file.path().to_owned(),
+        _packed: Some(file),
+        digest: packed.digest,
+        size: packed.size,
+        files: packed.files,
+        dropped: packed.dropped,
+    })
+}
+
+/// A file is pushed as it is, once it is known to be an archive that a source could serve.
+fn check_file(path: &Path, limits: &Limits) -> Result<Layer, ArchiveError> {
+    let mut file = File::open(path).map_err(ArchiveError::Read)?;
+    let scan = archive::scan(&file, limits)?;
+    file.rewind().map_err(ArchiveError::Read)?;
+    let mut hashing = Hashing(Hasher::new(Algorithm::Sha256));
+    let size = std::io::copy(&mut file, &mut hashing).map_err(ArchiveError::Read)?;
+    Ok(Layer {
+        path: path.to_owned(),
+        _packed: None,
+        digest: hashing.0.finish(),
+        size,
+        files: scan.entries,
+        dropped: scan.dropped,
+    })
+}
+
+async fn push(
+    session: &Session,
+    tag: &Tag,
+    layer: &Layer,
+    annotations: BTreeMap<String, String>,
+) -> Result<Digest, Box<dyn std::error::Error + Send + Sync>> {
+    let config = descriptor(media_type::FLUX_CONFIG, Digest::sha256_of(CONFIG), CONFIG.len() as u64);
+    let content = descriptor(media_type::FLUX_CONTENT, layer.digest.clone(), layer.size);
+    session.push_blob(&config, &Content::Bytes(CONFIG.into())).await?;
+    session.push_blob(&content, &Content::File(layer.path.clone())).await?;
+    let manifest = ImageManifest {
+        schema_version: 2,
+        media_type: Some(media_type::OCI_MANIFEST.to_owned()),
+        artifact_type: None,
+        config,
+        layers: vec![content],
+        subject: None,
+        annotations,
+    };
+    let bytes = serde_json::to_vec(&manifest)?;
+    Ok(session.push_manifest(&Target::Tag(tag.clone()), bytes.into(), media_type::OCI_MANIFEST).await?)
+}
+
+fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
+    Descriptor { media_type: media_type.to_owned(), digest, size, annotations: BTreeMap::new(), platform: None }
+}
+
+fn told(args: &PushArgs, to: &str, manifest: &Digest, layer: &Layer) -> String {
+    match args.output {
+        Output::Json => output::json_line(&serde_json::json!({
+            "reference": to, "digest": manifest, "layer": layer.digest, "size": layer.size, "files": layer.files,
+            "dropped": layer.dropped.total(),
+        })),
+        Output::Table => {
+            let (files, size) = (layer.files, output::bytes(layer.size));
+            let left = match layer.dropped.total() {
+                0 => String::new(),
+                _ => format!("; left out {}", layer.dropped),
+            };
+            format!("pushed {to}@{manifest}: {files} files, {size} compressed{left}\n")
+        }
+    }
+}
+
+/// A writer that keeps nothing but the hash.
+struct Hashing(Hasher);
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

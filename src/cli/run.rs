@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+//! `wharf run DIR`: the engine over a directory.
+
+use std::path::Path;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Exit, Failure,
+    args::{Output, RunArgs},
+    process::{self, Process, Sockets},
+};
+use crate::standalone::{Format, Printer, Progress, Standalone};
+
+/// Runs it: until a signal ends it, or with `--once` until every source was answered.
+pub(super) async fn run(args: RunArgs) -> Result<Exit, Failure> {
+    process::log(&args.common, args.log_encoding)?;
+    let stop = process::stop_on_signal()?;
+    let state = args.state.clone().unwrap_or_else(|| args.dir.join(".wharf"));
+    must_exist(&args.dir)?;
+    let sockets = Sockets::bind(&args.storage_addr, args.metrics_addr.as_deref(), args.health_addr.as_deref()).await?;
+    let process = Process::prepare(&args.common, &state.join("store"), &args.storage_adv_addr, sockets)?;
+    let standalone = open(&args, &state).await?;
+    let progress = standalone.progress();
+    let has_problems = !standalone.problems().is_empty();
+    let (_ready, is_ready) = watch::channel(true);
+    let running = process.start(standalone.ports(), is_ready, &stop);
+    if args.once {
+        tokio::spawn(stop_when_settled(progress.clone(), stop.clone()));
+    }
+    standalone.run(running.triggers.clone(), stop).await;
+    running.ended().await;
+    Ok(exit(&args, &progress.borrow(), has_problems))
+}
+
+/// Said before a state directory is made inside it.
+fn must_exist(dir: &Path) -> Result<(), Failure> {
+    match std::fs::read_dir(dir) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::new(format!("could not read the directory {}", dir.display()), error)),
+    }
+}
+
+async fn open(args: &RunArgs, state: &Path) -> Result<Standalone, Failure> {
+    let format = match args.output {
+        Output::Table => Format::Table,
+        Output::Json => Format::Json,
+    };
+    let printer = Printer::new(Box::new(std::io::stdout()), format);
+    let (dir, state) = (args.dir.clone(), state.to_owned());
+    let opened = tokio::task::spawn_blocking(move || Standalone::open(&dir, &state, printer)).await;
+    let opened = opened.map_err(|error| Failure::new("could not start", error))?;
+    opened.map_err(|error| Failure::new("could not start", error))
+}
+
+async fn stop_when_settled(mut progress: watch::Receiver<Progress>, stop: CancellationToken) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        _ = progress.wait_for(Progress::is_settled) => stop.cancel(),
+    }
+}
+
+fn exit(args: &RunArgs, progress: &Progress, has_problems: bool) -> Exit {
+    let is_good = progress.is_settled() && progress.all_ready() && !has_problems;
+    if args.once && !is_good { Exit::NotReady } else { Exit::Done }
+}

@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Tests of the whole program that need no server of somebody else: one binary, a line per module.
+
+#![cfg(test)]
+
+/// The command line as people and scripts meet it.
+mod cli;
+/// The import table of ARCHITECTURE.md.
+mod imports;

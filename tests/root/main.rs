@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+//! What needs root: `make test-root` runs it, `make test` does not.
+
+#![cfg(test)]
+
+/// The store on file systems that are full, out of inodes or read-only.
+mod disk;

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Answers that no HTTP library would send, written to the socket byte by byte.
+
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use tokio::io::AsyncWriteExt as _;
+
+use super::reply::Reply;
+use super::stream::Stream;
+
+/// An answer as bytes, and how the connection ends after it.
+pub(crate) struct Wire {
+    status: StatusCode,
+    head: String,
+    body: Body,
+    end: End,
+}
+
+pub(crate) enum Body {
+    Once(Bytes),
+    /// Pieces of so many bytes, a pause after each.
+    Drip(Bytes, usize, Duration),
+    /// The same piece, until the client goes away.
+    Forever(Bytes),
+}
+
+pub(crate) enum End {
+    /// As it should be.
+    Close,
+    /// The TCP connection ends; TLS is not told.
+    Vanish,
+    /// A TCP reset.
+    Reset,
+}
+
+impl Wire {
+    /// The head of `reply` as it stands (its body is not looked at) with this body and end.
+    pub(crate) fn new(reply: Reply, body: Body, end: End) -> Self {
+        let (head, _) = reply.into_parts();
+        let mut text = format!("HTTP/1.1 {}\r\n", head.status);
+        for (name, value) in &head.headers {
+            text.push_str(name.as_str());
+            text.push_str(": ");
+            text.push_str(&String::from_utf8_lossy(value.as_bytes()));
+            text.push_str("\r\n");
+        }
+        text.push_str("\r\n");
+        Self {
+            status: head.status,
+            head: text,
+            body,
+            end,
+        }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// Sends the head and no body: the answer to HEAD.
+    pub(crate) fn without_body(mut self) -> Self {
+        self.body = Body::Once(Bytes::new());
+        self
+    }
+
+    /// Sends it and ends the connection. The error is that of a client that went away.
+    pub(crate) async fn play(self, mut stream: Stream) -> io::Result<()> {
+        stream.write_all(self.head.as_bytes()).await?;
+        match self.body {
+            Body::Once(bytes) => stream.write_all(&bytes).await?,
+            Body::Drip(bytes, size, pause) => {
+                for piece in bytes.chunks(size) {
+                    stream.write_all(piece).await?;
+                    stream.flush().await?;
+                    tokio::time::sleep(pause).await;
+                }
+            }
+            Body::Forever(piece) => loop {
+                stream.write_all(&piece).await?;
+            },
+        }
+        stream.flush().await?;
+        match self.end {
+            End::Close => stream.shutdown().await,
+            End::Vanish => Ok(()),
+            End::Reset => stream.socket().set_zero_linger(),
+        }
+    }
+}
