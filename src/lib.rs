@@ -9,8 +9,12 @@
 //!                                                          store ◀── publish;  serve ──▶ consumers
 //! ```
 
+pub mod cli;
+pub mod cluster;
 pub mod engine;
+pub mod pipeline;
 pub mod ports;
+pub mod reconcile;
 pub mod serve;
 pub mod source;
 pub mod standalone;

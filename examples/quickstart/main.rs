@@ -4,6 +4,12 @@
 //! It plays the three people of the story with the real program: somebody pushes, Wharf runs, somebody downloads. The
 //! registry is in this process unless `REGISTRY=host[:port]` names a real one. Nothing is left behind or running.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a demo talks to the person who runs it"
+)]
+
 mod steps;
 
 use std::{error::Error, process::ExitCode};
