@@ -36,6 +36,14 @@ pub(crate) fn session_at(host: &str, access: &Access) -> Session {
     client().session(repository, access).unwrap()
 }
 
+pub(crate) fn session_with(registry: &FakeRegistry, access: &Access, options: Options) -> Session {
+    let repository = format!("{}/{REPOSITORY}", registry.host()).parse().unwrap();
+    Client::new(options)
+        .unwrap()
+        .session(repository, access)
+        .unwrap()
+}
+
 pub(crate) fn anonymous(registry: &FakeRegistry) -> Session {
     session_of(registry, &Access::default())
 }
