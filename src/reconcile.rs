@@ -61,7 +61,13 @@ struct Memory {
 impl Reconciler {
     /// Wires it up.
     pub fn new(ports: Ports, tools: Tools, settings: Settings, metrics: Metrics) -> Self {
-        Self { ports, tools, settings, metrics, memory: Mutex::default() }
+        Self {
+            ports,
+            tools,
+            settings,
+            metrics,
+            memory: Mutex::default(),
+        }
     }
 
     /// Runs one source. Never two at a time for the same source: the engine sees to that.
@@ -84,7 +90,12 @@ impl Reconciler {
         let report = conclude(&observed, &outcome, self.surroundings(&source));
         log(id, &outcome, report.next);
         let verdict = self.write(id, &source, &observed, &report).await;
-        self.metrics.observe_run(&id.namespace, &id.name, report.result.label(), start.elapsed());
+        self.metrics.observe_run(
+            &id.namespace,
+            &id.name,
+            report.result.label(),
+            start.elapsed(),
+        );
         if report.result == RunResult::Success {
             self.retain(id).await;
         }
@@ -93,7 +104,9 @@ impl Reconciler {
 
     fn observe(&self, id: &SourceId, source: &OCIRepository, wake: Wake) -> Observed {
         let memory = self.recall(id);
-        let stored = ArtifactKey::new(&id.namespace, &id.name).ok().and_then(|key| self.tools.store.current(&key));
+        let stored = ArtifactKey::new(&id.namespace, &id.name)
+            .ok()
+            .and_then(|key| self.tools.store.current(&key));
         let mut observed = Observed::of(source).with_stored(stored.as_ref().map(as_stored));
         observed.attempted = memory.attempted;
         observed.failures = memory.failures;
@@ -114,7 +127,13 @@ impl Reconciler {
             Plan::Stalled(error) => return (Outcome::Stalled(error), source),
             Plan::Suspended | Plan::NotDue => return (Outcome::Suspended, source),
         };
-        let work = pipeline::run(id, &observed.uid, &plan, self.ports.secrets.as_ref(), &self.tools);
+        let work = pipeline::run(
+            id,
+            &observed.uid,
+            &plan,
+            self.ports.secrets.as_ref(),
+            &self.tools,
+        );
         tokio::pin!(work);
         tokio::select! {
             outcome = &mut work => return (outcome, source),
@@ -126,20 +145,38 @@ impl Reconciler {
         (outcome, written.unwrap_or(source))
     }
 
-    async fn write(&self, id: &SourceId, source: &OCIRepository, observed: &Observed, report: &Report) -> Verdict {
+    async fn write(
+        &self,
+        id: &SourceId,
+        source: &OCIRepository,
+        observed: &Observed,
+        report: &Report,
+    ) -> Verdict {
         if let Err(error) = self.ports.status.write(source, &report.status).await {
             return self.unwritten(id, &error);
         }
         for event in &report.events {
             self.ports.events.publish(source, event).await;
         }
-        let failures = if report.result == RunResult::Failure { observed.failures.saturating_add(1) } else { 0 };
-        self.remember(id, Memory { attempted: Some(Attempt::of(source)), failures });
+        let failures = if report.result == RunResult::Failure {
+            observed.failures.saturating_add(1)
+        } else {
+            0
+        };
+        self.remember(
+            id,
+            Memory {
+                attempted: Some(Attempt::of(source)),
+                failures,
+            },
+        );
         Verdict::Schedule(report.next)
     }
 
     fn surroundings<'a>(&'a self, source: &'a OCIRepository) -> Surroundings<'a> {
-        let interval = SourceSpec::try_from(source).map(|spec| spec.interval).unwrap_or_default();
+        let interval = SourceSpec::try_from(source)
+            .map(|spec| spec.interval)
+            .unwrap_or_default();
         Surroundings {
             now: Timestamp::now(),
             advertised: &self.settings.advertised,
@@ -157,12 +194,16 @@ impl Reconciler {
         if let Ok(key) = ArtifactKey::new(&id.namespace, &id.name) {
             let store = self.tools.store.clone();
             match tokio::task::spawn_blocking(move || store.remove(&key)).await {
-                Ok(Ok(())) => tracing::info!(source = %id, "source is gone, its artifacts were removed"),
+                Ok(Ok(())) => {
+                    tracing::info!(source = %id, "source is gone, its artifacts were removed");
+                }
                 Ok(Err(error)) => {
                     tracing::warn!(source = %id, error = %chain(&error), "could not remove the artifacts of a deleted source");
                     return Verdict::Schedule(self.settings.policy.after_failure(4, None));
                 }
-                Err(error) => tracing::error!(source = %id, error = %error, "removing artifacts was interrupted"),
+                Err(error) => {
+                    tracing::error!(source = %id, error = %error, "removing artifacts was interrupted");
+                }
             }
         }
         Verdict::Forget
@@ -170,9 +211,14 @@ impl Reconciler {
 
     /// Keeps the disk small. A failure costs space, not correctness, and the next run tries again.
     async fn retain(&self, id: &SourceId) {
-        let Ok(key) = ArtifactKey::new(&id.namespace, &id.name) else { return };
+        let Ok(key) = ArtifactKey::new(&id.namespace, &id.name) else {
+            return;
+        };
         let (store, retention) = (self.tools.store.clone(), self.settings.retention);
-        let done = tokio::task::spawn_blocking(move || store.forget_superseded(&key, &retention, Timestamp::now())).await;
+        let done = tokio::task::spawn_blocking(move || {
+            store.forget_superseded(&key, &retention, Timestamp::now())
+        })
+        .await;
         if let Ok(Err(error)) = done {
             tracing::warn!(source = %id, error = %chain(&error), "could not remove superseded artifacts");
         }
@@ -192,7 +238,9 @@ impl Reconciler {
     fn unwritten(&self, id: &SourceId, error: &PortError) -> Verdict {
         match error {
             PortError::NotFound { .. } => return Verdict::Schedule(Next::After(MOMENT)),
-            PortError::Conflict { .. } => tracing::debug!(source = %id, "the object changed during the run"),
+            PortError::Conflict { .. } => {
+                tracing::debug!(source = %id, "the object changed during the run");
+            }
             _ => tracing::warn!(source = %id, error = %chain(error), "could not write the status"),
         }
         self.try_again(id)
@@ -200,7 +248,13 @@ impl Reconciler {
 
     fn try_again(&self, id: &SourceId) -> Verdict {
         let failures = self.recall(id).failures.saturating_add(1);
-        self.remember(id, Memory { attempted: None, failures });
+        self.remember(
+            id,
+            Memory {
+                attempted: None,
+                failures,
+            },
+        );
         Verdict::Schedule(self.settings.policy.after_failure(failures, None))
     }
 
@@ -229,16 +283,36 @@ fn log(id: &SourceId, outcome: &Outcome, next: Next) {
             tracing::info!(controllerKind = "OCIRepository", name, namespace, revision = stored.revision, digest = %stored.digest, next, "stored artifact");
         }
         Outcome::Unchanged(stored) => {
-            tracing::debug!(controllerKind = "OCIRepository", name, namespace, revision = stored.revision, next, "artifact up-to-date");
+            tracing::debug!(
+                controllerKind = "OCIRepository",
+                name,
+                namespace,
+                revision = stored.revision,
+                next,
+                "artifact up-to-date"
+            );
         }
         Outcome::Suspended => {
-            tracing::info!(controllerKind = "OCIRepository", name, namespace, "reconciliation is suspended");
+            tracing::info!(
+                controllerKind = "OCIRepository",
+                name,
+                namespace,
+                "reconciliation is suspended"
+            );
         }
         Outcome::Stalled(error) => {
             tracing::error!(controllerKind = "OCIRepository", name, namespace, error = %error, "stalled until the object changes");
         }
         Outcome::Failed(failure) => {
-            tracing::error!(controllerKind = "OCIRepository", name, namespace, reason = failure.reason, error = failure.message, next, "reconciliation failed");
+            tracing::error!(
+                controllerKind = "OCIRepository",
+                name,
+                namespace,
+                reason = failure.reason,
+                error = failure.message,
+                next,
+                "reconciliation failed"
+            );
         }
     }
 }

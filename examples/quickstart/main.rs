@@ -4,6 +4,12 @@
 //! It plays the three people of the story with the real program: somebody pushes, Wharf runs, somebody downloads. The
 //! registry is in this process unless `REGISTRY=host[:port]` names a real one. Nothing is left behind or running.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a demo talks to the person who runs it"
+)]
+
 mod steps;
 
 use std::{error::Error, process::ExitCode};
@@ -26,21 +32,21 @@ async fn tell() -> Result<(), Box<dyn Error>> {
     let demo = Demo::prepare(&mut story).await?;
 
     story.chapter("Push a directory of manifests");
-    demo.push(&demo.app()).await?;
+    demo.push(&Demo::app()).await?;
 
     story.chapter("Run Wharf over a directory with one OCIRepository");
     let mut wharf = demo.start_wharf()?;
     let first = demo.wait_for_artifact(None).await?;
 
     story.chapter("Download what it serves, as kustomize-controller would");
-    story.show_artifact(&first, &steps::download(&first).await?)?;
+    steps::show_artifact(&first, &steps::download(&first).await?)?;
 
     story.chapter("Push a new build of the same tag and watch the source follow");
     demo.push(&demo.changed_app()?).await?;
     let second = demo.wait_for_artifact(Some(&first)).await?;
-    story.show_artifact(&second, &steps::download(&second).await?)?;
+    steps::show_artifact(&second, &steps::download(&second).await?)?;
 
     demo.stop(&mut wharf).await?;
-    story.end();
+    steps::end();
     Ok(())
 }

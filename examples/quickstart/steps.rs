@@ -32,43 +32,20 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Numbers the chapters and prints what was found.
 #[derive(Default)]
-pub struct Story {
+pub(crate) struct Story {
     chapters: usize,
 }
 
 impl Story {
     /// Opens the next chapter.
-    pub fn chapter(&mut self, title: &str) {
+    pub(crate) fn chapter(&mut self, title: &str) {
         self.chapters += 1;
         println!("\n--- {}. {title}", self.chapters);
-    }
-
-    /// Proves a download against the status and lists what is in it.
-    pub fn show_artifact(&self, artifact: &Artifact, bytes: &[u8]) -> Result<()> {
-        let digest = Digest::sha256_of(bytes);
-        println!("$ curl -s {} | sha256sum", artifact.url);
-        println!("{}  (status says {})", digest.hex(), artifact.digest);
-        if digest.to_string() != artifact.digest {
-            return Err("the download is not what the status says".into());
-        }
-        println!("$ curl -s {} | tar tz", artifact.url);
-        for entry in archive::list(bytes, &Limits::default())? {
-            println!("{:>8}  {}", entry.size, entry.name);
-        }
-        Ok(())
-    }
-
-    /// Closes the story.
-    pub fn end(&self) {
-        println!("\nDone: pushed, stored, served, followed. Nothing is left running.");
-        println!(
-            "Next: wharf run --help, or in a cluster: wharf crds | kubectl apply -f - && wharf controller --help"
-        );
     }
 }
 
 /// The stage: a registry, a state directory, and the program.
-pub struct Demo {
+pub(crate) struct Demo {
     wharf: PathBuf,
     registry: String,
     sources: PathBuf,
@@ -79,7 +56,7 @@ pub struct Demo {
 
 impl Demo {
     /// Finds the program and starts or names the registry.
-    pub async fn prepare(story: &mut Story) -> Result<Self> {
+    pub(crate) async fn prepare(story: &mut Story) -> Result<Self> {
         story.chapter("A registry");
         let scratch = tempfile::tempdir()?;
         let (registry, local) = match std::env::var("REGISTRY")
@@ -113,15 +90,15 @@ impl Demo {
     }
 
     /// The manifests as they are in the repository.
-    pub fn app(&self) -> PathBuf {
+    pub(crate) fn app() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/app")
     }
 
     /// The manifests with another message in the `ConfigMap`.
-    pub fn changed_app(&self) -> Result<PathBuf> {
+    pub(crate) fn changed_app(&self) -> Result<PathBuf> {
         let copy = self.scratch.path().join("app");
         fs::create_dir(&copy)?;
-        for entry in fs::read_dir(self.app())? {
+        for entry in fs::read_dir(Self::app())? {
             let entry = entry?;
             let text = fs::read_to_string(entry.path())?;
             fs::write(
@@ -133,7 +110,7 @@ impl Demo {
     }
 
     /// `wharf push`.
-    pub async fn push(&self, directory: &Path) -> Result<()> {
+    pub(crate) async fn push(&self, directory: &Path) -> Result<()> {
         let reference = format!("{}/quickstart/app:1.0.0", self.registry);
         println!("$ wharf push {} {reference}", shown(directory));
         let status = Command::new(&self.wharf)
@@ -150,7 +127,7 @@ impl Demo {
     }
 
     /// `wharf run`, in the background. It ends with the demo, however that ends.
-    pub fn start_wharf(&self) -> Result<Child> {
+    pub(crate) fn start_wharf(&self) -> Result<Child> {
         println!("$ wharf run {}", shown(&self.sources));
         let mut command = Command::new(&self.wharf);
         command
@@ -163,7 +140,7 @@ impl Demo {
     }
 
     /// Waits until the status names an artifact other than the one before.
-    pub async fn wait_for_artifact(&self, before: Option<&Artifact>) -> Result<Artifact> {
+    pub(crate) async fn wait_for_artifact(&self, before: Option<&Artifact>) -> Result<Artifact> {
         let file = self.state().join("status/default/quickstart.yaml");
         let start = Instant::now();
         while start.elapsed() < PATIENCE {
@@ -178,7 +155,7 @@ impl Demo {
     }
 
     /// Ends Wharf as a service manager would, and expects it to obey.
-    pub async fn stop(&self, wharf: &mut Child) -> Result<()> {
+    pub(crate) async fn stop(&self, wharf: &mut Child) -> Result<()> {
         let id = wharf
             .id()
             .and_then(|id| rustix::process::Pid::from_raw(id.cast_signed()));
@@ -197,8 +174,31 @@ impl Demo {
     }
 }
 
+/// Proves a download against the status and lists what is in it.
+pub(crate) fn show_artifact(artifact: &Artifact, bytes: &[u8]) -> Result<()> {
+    let digest = Digest::sha256_of(bytes);
+    println!("$ curl -s {} | sha256sum", artifact.url);
+    println!("{}  (status says {})", digest.hex(), artifact.digest);
+    if digest.to_string() != artifact.digest {
+        return Err("the download is not what the status says".into());
+    }
+    println!("$ curl -s {} | tar tz", artifact.url);
+    for entry in archive::list(bytes, &Limits::default())? {
+        println!("{:>8}  {}", entry.size, entry.name);
+    }
+    Ok(())
+}
+
+/// Closes the story.
+pub(crate) fn end() {
+    println!("\nDone: pushed, stored, served, followed. Nothing is left running.");
+    println!(
+        "Next: wharf run --help, or in a cluster: wharf crds | kubectl apply -f - && wharf controller --help"
+    );
+}
+
 /// GET, as any consumer would.
-pub async fn download(artifact: &Artifact) -> Result<Bytes> {
+pub(crate) async fn download(artifact: &Artifact) -> Result<Bytes> {
     let url: hyper::Uri = artifact.url.parse()?;
     let authority = url
         .authority()
@@ -226,13 +226,11 @@ async fn local_registry() -> Result<(String, Option<FakeRegistry>)> {
         .bind(([127, 0, 0, 1], 5050).into())
         .start()
         .await;
-    match usual {
-        Ok(registry) => Ok((REGISTRY.to_owned(), Some(registry))),
-        Err(_) => {
-            let registry = FakeRegistry::start().await;
-            Ok((registry.host(), Some(registry)))
-        }
+    if let Ok(registry) = usual {
+        return Ok((REGISTRY.to_owned(), Some(registry)));
     }
+    let registry = FakeRegistry::start().await;
+    Ok((registry.host(), Some(registry)))
 }
 
 /// A copy of the sources that names another registry.

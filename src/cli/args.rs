@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The flags, as they are typed. Nothing is checked here beyond a flag's own form; [`super::config`] makes values of them.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "the command line shows these comments as plain text"
+)]
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
@@ -23,21 +28,29 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run in a cluster: watch OCIRepository objects, store and serve their artifacts.
-    #[command(after_help = "Examples:\n  wharf crds | kubectl apply -f -\n  wharf controller --storage-path ./data \
+    #[command(
+        after_help = "Examples:\n  wharf crds | kubectl apply -f -\n  wharf controller --storage-path ./data \
                       --storage-adv-addr localhost:9090\n  wharf controller --kubeconfig ~/.kube/config --watch-label-selector \
-                      sharding.fluxcd.io/key=wharf")]
+                      sharding.fluxcd.io/key=wharf"
+    )]
     Controller(ControllerArgs),
     /// Run without a cluster: the same over a directory of the same YAML.
-    #[command(after_help = "Examples:\n  wharf run ./sources\n  wharf run ./sources --once\n  wharf run ./sources --state \
-                      /var/lib/wharf -o json")]
+    #[command(
+        after_help = "Examples:\n  wharf run ./sources\n  wharf run ./sources --once\n  wharf run ./sources --state \
+                      /var/lib/wharf -o json"
+    )]
     Run(RunArgs),
     /// Pack a directory, or take a tar+gzip file as it is, and push it as an artifact.
-    #[command(after_help = "Examples:\n  wharf push ./deploy ghcr.io/org/app:1.0.0\n  wharf push ./deploy.tar.gz \
+    #[command(
+        after_help = "Examples:\n  wharf push ./deploy ghcr.io/org/app:1.0.0\n  wharf push ./deploy.tar.gz \
                       localhost:5000/app:dev --insecure\n  wharf push ./deploy ghcr.io/org/app:1.0.0 --source \
-                      https://github.com/org/app --revision main@sha1:5f0c2e1")]
+                      https://github.com/org/app --revision main@sha1:5f0c2e1"
+    )]
     Push(PushArgs),
     /// Pull an artifact and unpack it into a directory.
-    #[command(after_help = "Examples:\n  wharf pull ghcr.io/org/app:1.0.0 ./app\n  wharf pull ghcr.io/org/app@sha256:... ./app")]
+    #[command(
+        after_help = "Examples:\n  wharf pull ghcr.io/org/app:1.0.0 ./app\n  wharf pull ghcr.io/org/app@sha256:... ./app"
+    )]
     Pull(PullArgs),
     /// Print the CustomResourceDefinitions.
     #[command(after_help = "Example:\n  wharf crds | kubectl apply -f -")]
@@ -98,17 +111,37 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "SELECTOR")]
     pub watch_label_selector: Option<String>,
     /// The store's directory. It must exist.
-    #[arg(long, env = "STORAGE_PATH", default_value = "/data", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "STORAGE_PATH",
+        default_value = "/data",
+        value_name = "DIR"
+    )]
     pub storage_path: PathBuf,
     /// Where artifacts are served.
-    #[arg(long, env = "STORAGE_ADDRESS", default_value = ":9090", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "STORAGE_ADDRESS",
+        default_value = ":9090",
+        value_name = "ADDR"
+    )]
     pub storage_addr: String,
     /// The host (and port) that consumers reach the artifact server under. Without it, it is made of the host name and
     /// the port of --storage-addr.
-    #[arg(long, env = "STORAGE_ADV_ADDR", default_value = "", value_name = "HOST")]
+    #[arg(
+        long,
+        env = "STORAGE_ADV_ADDR",
+        default_value = "",
+        value_name = "HOST"
+    )]
     pub storage_adv_addr: String,
     /// Where /metrics is served.
-    #[arg(long, env = "METRICS_ADDR", default_value = ":8080", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "METRICS_ADDR",
+        default_value = ":8080",
+        value_name = "ADDR"
+    )]
     pub metrics_addr: String,
     /// Where /healthz and /readyz are served.
     #[arg(long, default_value = ":9440", value_name = "ADDR")]
@@ -137,10 +170,20 @@ pub struct RunArgs {
     #[arg(short, long, default_value = "table", value_name = "FORMAT")]
     pub output: Output,
     /// Where artifacts are served.
-    #[arg(long, env = "STORAGE_ADDRESS", default_value = "127.0.0.1:9090", value_name = "ADDR")]
+    #[arg(
+        long,
+        env = "STORAGE_ADDRESS",
+        default_value = "127.0.0.1:9090",
+        value_name = "ADDR"
+    )]
     pub storage_addr: String,
     /// The host (and port) that consumers reach the artifact server under. Default: the address of --storage-addr.
-    #[arg(long, env = "STORAGE_ADV_ADDR", default_value = "", value_name = "HOST")]
+    #[arg(
+        long,
+        env = "STORAGE_ADV_ADDR",
+        default_value = "",
+        value_name = "HOST"
+    )]
     pub storage_adv_addr: String,
     /// Where /metrics is served. Off unless given.
     #[arg(long, value_name = "ADDR")]

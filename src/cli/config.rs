@@ -17,8 +17,16 @@ use crate::{
 
 /// An address such as `:9090`, `127.0.0.1:9090` or `[::1]:9090`; without a host it means all of them.
 pub fn address(flag: &str, text: &str) -> Result<SocketAddr, Failure> {
-    let full = if text.starts_with(':') { format!("[::]{text}") } else { text.replacen("localhost:", "127.0.0.1:", 1) };
-    full.parse().map_err(|_| Failure::usage(format!("{flag}: {text:?} is not an address such as :9090 or 127.0.0.1:9090")))
+    let full = if text.starts_with(':') {
+        format!("[::]{text}")
+    } else {
+        text.replacen("localhost:", "127.0.0.1:", 1)
+    };
+    full.parse().map_err(|_| {
+        Failure::usage(format!(
+            "{flag}: {text:?} is not an address such as :9090 or 127.0.0.1:9090"
+        ))
+    })
 }
 
 /// A duration flag.
@@ -26,32 +34,52 @@ pub fn duration_of(flag: &str, text: &str) -> Result<Duration, Failure> {
     duration::parse(text).map_err(|error| Failure::usage(format!("{flag}: {error}")))
 }
 
+/// Wrong usage is said before anything on this machine is looked at.
+pub fn check(args: &CommonArgs) -> Result<(), Failure> {
+    policy(args)?;
+    retention(args).map(drop)
+}
+
 /// How to wait between runs.
 pub fn policy(args: &CommonArgs) -> Result<Policy, Failure> {
     let min_retry = duration_of("--min-retry-delay", &args.min_retry_delay)?;
     let max_retry = duration_of("--max-retry-delay", &args.max_retry_delay)?;
     if min_retry.is_zero() || max_retry < min_retry {
-        return Err(Failure::usage("--min-retry-delay must be more than zero and not more than --max-retry-delay"));
+        return Err(Failure::usage(
+            "--min-retry-delay must be more than zero and not more than --max-retry-delay",
+        ));
     }
-    Ok(Policy { min_retry, max_retry, jitter_percent: args.interval_jitter_percentage })
+    Ok(Policy {
+        min_retry,
+        max_retry,
+        jitter_percent: args.interval_jitter_percentage,
+    })
 }
 
 /// Which superseded artifacts are kept.
 pub fn retention(args: &CommonArgs) -> Result<Retention, Failure> {
     let ttl = duration_of("--artifact-retention-ttl", &args.artifact_retention_ttl)?;
-    Ok(Retention { ttl, records: args.artifact_retention_records.max(1) })
+    Ok(Retention {
+        ttl,
+        records: args.artifact_retention_records.max(1),
+    })
 }
 
 /// How layers are treated.
 pub fn layers(args: &CommonArgs) -> LayerOptions {
-    LayerOptions { always_repack: args.passthrough == Passthrough::Off, strict: args.strict_layers }
+    LayerOptions {
+        always_repack: args.passthrough == Passthrough::Off,
+        strict: args.strict_layers,
+    }
 }
 
 /// The bounds of archives: the defaults, where no flag says otherwise.
 pub fn limits(args: &LimitArgs) -> Limits {
     let default = Limits::default();
     Limits {
-        compressed_bytes: args.max_compressed_bytes.unwrap_or(default.compressed_bytes),
+        compressed_bytes: args
+            .max_compressed_bytes
+            .unwrap_or(default.compressed_bytes),
         expanded_bytes: args.max_expanded_bytes.unwrap_or(default.expanded_bytes),
         entries: args.max_entries.unwrap_or(default.entries),
         ratio: args.max_ratio.unwrap_or(default.ratio),
@@ -64,14 +92,22 @@ pub fn limits(args: &LimitArgs) -> Limits {
 
 /// The host under which consumers reach the artifact server: what was advertised, or what can be known. Source: the
 /// contract, "URLs".
-pub fn advertised(flag: &str, bound: SocketAddr, host_name: impl FnOnce() -> Option<String>) -> String {
+pub fn advertised(
+    flag: &str,
+    bound: SocketAddr,
+    host_name: impl FnOnce() -> Option<String>,
+) -> String {
     if !flag.is_empty() {
         return flag.to_owned();
     }
     if !bound.ip().is_unspecified() {
         return bound.to_string();
     }
-    format!("{}:{}", host_name().unwrap_or_else(|| "localhost".to_owned()), bound.port())
+    format!(
+        "{}:{}",
+        host_name().unwrap_or_else(|| "localhost".to_owned()),
+        bound.port()
+    )
 }
 
 #[cfg(test)]
@@ -80,10 +116,27 @@ mod tests {
 
     #[test]
     fn addresses_may_leave_out_the_host() {
-        assert_eq!(address("--x", ":9090").ok().map(|a| a.to_string()).as_deref(), Some("[::]:9090"));
-        assert_eq!(address("--x", "localhost:1").ok().map(|a| a.to_string()).as_deref(), Some("127.0.0.1:1"));
+        assert_eq!(
+            address("--x", ":9090")
+                .ok()
+                .map(|a| a.to_string())
+                .as_deref(),
+            Some("[::]:9090")
+        );
+        assert_eq!(
+            address("--x", "localhost:1")
+                .ok()
+                .map(|a| a.to_string())
+                .as_deref(),
+            Some("127.0.0.1:1")
+        );
         for bad in ["", "9090", "host:9090", ":99999", "127.0.0.1"] {
-            assert!(address("--storage-addr", bad).unwrap_err().to_string().contains("--storage-addr"));
+            assert!(
+                address("--storage-addr", bad)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("--storage-addr")
+            );
         }
     }
 

@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use super::{
     Exit, Failure,
     args::ControllerArgs,
+    config,
     process::{self, Process, Sockets},
 };
 use crate::cluster::{self, Scope};
@@ -14,12 +15,23 @@ use crate::cluster::{self, Scope};
 pub(super) async fn run(args: ControllerArgs) -> Result<Exit, Failure> {
     process::log(&args.common, args.log_encoding)?;
     let stop = process::stop_on_signal()?;
+    config::check(&args.common)?;
     let scope = scope(&args)?;
     let client = cluster::connect(args.kubeconfig.as_deref()).await;
     let client = client.map_err(|error| Failure::new("could not reach the cluster", error))?;
     must_exist(&args)?;
-    let sockets = Sockets::bind(&args.storage_addr, Some(&args.metrics_addr), Some(&args.health_addr)).await?;
-    let process = Process::prepare(&args.common, &args.storage_path, &args.storage_adv_addr, sockets)?;
+    let sockets = Sockets::bind(
+        &args.storage_addr,
+        Some(&args.metrics_addr),
+        Some(&args.health_addr),
+    )
+    .await?;
+    let process = Process::prepare(
+        &args.common,
+        &args.storage_path,
+        &args.storage_adv_addr,
+        sockets,
+    )?;
     let (ports, watch) = cluster::ports(&client, scope);
     let (synced, ready) = watch::channel(false);
     let running = process.start(ports, ready, &stop);
@@ -32,9 +44,19 @@ fn scope(args: &ControllerArgs) -> Result<Scope, Failure> {
     let namespace = match (args.watch_all_namespaces, &args.runtime_namespace) {
         (true, _) => None,
         (false, Some(namespace)) => Some(namespace.clone()),
-        (false, None) => return Err(Failure::usage("--watch-all-namespaces=false needs RUNTIME_NAMESPACE to be set")),
+        (false, None) => {
+            return Err(Failure::usage(
+                "--watch-all-namespaces=false needs RUNTIME_NAMESPACE to be set",
+            ));
+        }
     };
-    Ok(Scope { namespace, labels: args.watch_label_selector.clone().filter(|labels| !labels.is_empty()) })
+    Ok(Scope {
+        namespace,
+        labels: args
+            .watch_label_selector
+            .clone()
+            .filter(|labels| !labels.is_empty()),
+    })
 }
 
 /// In a pod the store is a mounted volume; a directory that is not there is a mount that was forgotten.
@@ -43,5 +65,7 @@ fn must_exist(args: &ControllerArgs) -> Result<(), Failure> {
         return Ok(());
     }
     let path = args.storage_path.display();
-    Err(Failure::plain(format!("--storage-path {path} is not a directory: make it, or mount a volume there")))
+    Err(Failure::plain(format!(
+        "--storage-path {path} is not a directory: make it, or mount a volume there"
+    )))
 }

@@ -49,17 +49,29 @@ pub struct Failure {
 impl Failure {
     /// Something was tried and failed.
     pub fn new(what: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self { what: what.into(), source: Some(source.into()), exit: Exit::Failed }
+        Self {
+            what: what.into(),
+            source: Some(source.into()),
+            exit: Exit::Failed,
+        }
     }
 
     /// Something is wrong, with no cause below.
     pub fn plain(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None, exit: Exit::Failed }
+        Self {
+            what: what.into(),
+            source: None,
+            exit: Exit::Failed,
+        }
     }
 
     /// The command itself is wrong.
     pub fn usage(what: impl Into<String>) -> Self {
-        Self { what: what.into(), source: None, exit: Exit::Usage }
+        Self {
+            what: what.into(),
+            source: None,
+            exit: Exit::Usage,
+        }
     }
 
     /// The exit code it leads to.
@@ -76,7 +88,9 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_ref().map(|source| source.as_ref() as &(dyn Error + 'static))
+        self.source
+            .as_ref()
+            .map(|source| source.as_ref() as &(dyn Error + 'static))
     }
 }
 
@@ -96,7 +110,9 @@ pub fn run(args: Args) -> Result<Exit, Failure> {
 /// Writes text to standard output. A reader that went away (`wharf crds | head`) is no failure.
 fn print(text: &str) -> Result<Exit, Failure> {
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new("could not write the output", error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::new("could not write the output", error))
+        }
         _ => Ok(Exit::Done),
     }
 }

@@ -15,7 +15,11 @@ use crate::pipeline::error::chain;
 /// Prints why a verb failed.
 pub fn complain(failure: &Failure) {
     let mut stderr = std::io::stderr();
-    let label = if stderr.is_terminal() { "\u{1b}[31merror:\u{1b}[0m" } else { "error:" };
+    let label = if stderr.is_terminal() {
+        "\u{1b}[31merror:\u{1b}[0m"
+    } else {
+        "error:"
+    };
     // When standard error is gone there is nobody left to tell.
     let _ = writeln!(stderr, "{label} {}", chain(failure));
 }
@@ -38,13 +42,17 @@ pub fn completion(shell: clap_complete::Shell) -> String {
 
 /// A value as one line of JSON.
 pub fn json_line(value: &impl Serialize) -> String {
-    serde_json::to_string(value).map(|line| line + "\n").unwrap_or_default()
+    serde_json::to_string(value)
+        .map(|line| line + "\n")
+        .unwrap_or_default()
 }
 
 /// Bytes for people.
 pub fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["B", "KiB", "MiB", "GiB"];
-    let unit = (0..UNITS.len() - 1).find(|unit| count < 1024 << (10 * unit)).unwrap_or(UNITS.len() - 1);
+    let unit = (0..UNITS.len() - 1)
+        .find(|unit| count < 1024 << (10 * unit))
+        .unwrap_or(UNITS.len() - 1);
     if unit == 0 {
         return format!("{count} B");
     }
@@ -59,7 +67,10 @@ mod tests {
     #[test]
     fn bytes_are_told_in_the_unit_that_fits() {
         let told = [0, 1023, 1024, 1536, 1 << 20, 5 << 30].map(bytes);
-        assert_eq!(told, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "5.0 GiB"]);
+        assert_eq!(
+            told,
+            ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "5.0 GiB"]
+        );
     }
 
     #[test]
@@ -69,7 +80,11 @@ mod tests {
 
     #[test]
     fn every_shell_gets_a_completion_script() {
-        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+        for shell in [
+            clap_complete::Shell::Bash,
+            clap_complete::Shell::Zsh,
+            clap_complete::Shell::Fish,
+        ] {
             assert!(completion(shell).contains("controller"));
         }
     }

@@ -45,7 +45,11 @@ pub(super) struct Sockets {
 
 impl Sockets {
     /// Binds them. An address without a value is a server that is not wanted.
-    pub(super) async fn bind(artifacts: &str, metrics: Option<&str>, health: Option<&str>) -> Result<Self, Failure> {
+    pub(super) async fn bind(
+        artifacts: &str,
+        metrics: Option<&str>,
+        health: Option<&str>,
+    ) -> Result<Self, Failure> {
         Ok(Self {
             artifacts: bind("--storage-addr", artifacts).await?,
             metrics: bind_optional("--metrics-addr", metrics).await?,
@@ -55,17 +59,26 @@ impl Sockets {
 
     /// Under which host consumers reach the artifacts.
     pub(super) fn advertised(&self, flag: &str) -> String {
-        let host_name = || std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+        let host_name = || {
+            std::env::var("HOSTNAME")
+                .ok()
+                .filter(|name| !name.is_empty())
+        };
         config::advertised(flag, self.artifacts.address(), host_name)
     }
 }
 
 async fn bind(flag: &'static str, address: &str) -> Result<Listener, Failure> {
     let address = config::address(flag, address)?;
-    Listener::bind(address, flag).await.map_err(|error| Failure::new("could not start a server", error))
+    Listener::bind(address, flag)
+        .await
+        .map_err(|error| Failure::new("could not start a server", error))
 }
 
-async fn bind_optional(flag: &'static str, address: Option<&str>) -> Result<Option<Listener>, Failure> {
+async fn bind_optional(
+    flag: &'static str,
+    address: Option<&str>,
+) -> Result<Option<Listener>, Failure> {
     match address {
         Some(address) => bind(flag, address).await.map(Some),
         None => Ok(None),
@@ -83,7 +96,12 @@ pub(super) struct Process {
 
 impl Process {
     /// Opens the store and makes the client.
-    pub(super) fn prepare(args: &CommonArgs, root: &Path, advertised: &str, sockets: Sockets) -> Result<Self, Failure> {
+    pub(super) fn prepare(
+        args: &CommonArgs,
+        root: &Path,
+        advertised: &str,
+        sockets: Sockets,
+    ) -> Result<Self, Failure> {
         let policy = config::policy(args)?;
         let retention = config::retention(args)?;
         let (store, swept) = Store::open(root, store::Options::default())
@@ -94,19 +112,45 @@ impl Process {
             lost = swept.lost.len(),
             "artifact store is open"
         );
-        let client = Client::new(Options::default()).map_err(|error| Failure::new("could not make the registry client", error))?;
+        let client = Client::new(Options::default())
+            .map_err(|error| Failure::new("could not make the registry client", error))?;
         let limits = config::limits(&args.limits);
-        let tools = Tools { client, store, limits, layers: config::layers(args) };
-        let settings = Settings { advertised: sockets.advertised(advertised), policy, retention };
-        Ok(Self { tools, settings, metrics: Metrics::new(), permits: Permits::with_total(args.concurrent), sockets })
+        let tools = Tools {
+            client,
+            store,
+            limits,
+            layers: config::layers(args),
+        };
+        let settings = Settings {
+            advertised: sockets.advertised(advertised),
+            policy,
+            retention,
+        };
+        Ok(Self {
+            tools,
+            settings,
+            metrics: Metrics::new(),
+            permits: Permits::with_total(args.concurrent),
+            sockets,
+        })
     }
 
     /// Starts the servers and the engine. They end with `stop`; [`Running::ended`] waits for them.
-    pub(super) fn start(self, ports: Ports, ready: watch::Receiver<bool>, stop: &CancellationToken) -> Running {
+    pub(super) fn start(
+        self,
+        ports: Ports,
+        ready: watch::Receiver<bool>,
+        stop: &CancellationToken,
+    ) -> Running {
         let (triggers, inbox) = mpsc::channel(TRIGGERS);
         let mut tasks = JoinSet::new();
         let artifacts = Artifacts::new(self.tools.store.clone(), ready, on_miss(triggers.clone()));
-        tasks.spawn(serve(self.sockets.artifacts, artifacts, Limits::default(), stop.clone()));
+        tasks.spawn(serve(
+            self.sockets.artifacts,
+            artifacts,
+            Limits::default(),
+            stop.clone(),
+        ));
         if let Some(listener) = self.sockets.metrics {
             let page = MetricsPage::new(render(&self.metrics, &self.tools.store));
             tasks.spawn(serve(listener, page, Limits::default(), stop.clone()));
@@ -115,9 +159,20 @@ impl Process {
             tasks.spawn(serve(listener, Health, Limits::default(), stop.clone()));
         }
         let depth = self.metrics.clone();
-        let reconciler = Arc::new(Reconciler::new(ports, self.tools, self.settings, self.metrics));
+        let reconciler = Arc::new(Reconciler::new(
+            ports,
+            self.tools,
+            self.settings,
+            self.metrics,
+        ));
         let run_one = move |id, wake| Arc::clone(&reconciler).run(id, wake);
-        tasks.spawn(engine::run(self.permits, inbox, run_one, move |n| depth.set_queue_depth(n), stop.clone()));
+        tasks.spawn(engine::run(
+            self.permits,
+            inbox,
+            run_one,
+            move |n| depth.set_queue_depth(n),
+            stop.clone(),
+        ));
         Running { triggers, tasks }
     }
 }
@@ -145,7 +200,11 @@ impl Running {
 fn on_miss(triggers: mpsc::Sender<Trigger>) -> OnMiss {
     Arc::new(move |key| {
         let id = SourceId::new(key.namespace(), key.name());
-        let _ = triggers.try_send(Trigger { id, host: String::new(), why: Why::Missing });
+        let _ = triggers.try_send(Trigger {
+            id,
+            host: String::new(),
+            why: Why::Missing,
+        });
     })
 }
 

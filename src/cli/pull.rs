@@ -22,16 +22,25 @@ pub(super) async fn run(args: PullArgs) -> Result<Exit, Failure> {
     let reference = registry::reference(&args.reference)?;
     let session = registry::session(&args.registry, &reference.repository)?;
     let what = format!("could not pull {reference}");
-    let resolved = resolve(&session, &reference).await.map_err(|error| Failure::new(&*what, error))?;
-    let trusted = verify(resolved, &Policy::NotRequired).map_err(|error| Failure::new(&*what, error))?;
-    let image = session.image(trusted.resolved()).await.map_err(|error| Failure::new(&*what, error))?;
+    let resolved = resolve(&session, &reference)
+        .await
+        .map_err(|error| Failure::new(&*what, error))?;
+    let trusted =
+        verify(resolved, &Policy::NotRequired).map_err(|error| Failure::new(&*what, error))?;
+    let image = session
+        .image(trusted.resolved())
+        .await
+        .map_err(|error| Failure::new(&*what, error))?;
     let layer = only_layer(&image.manifest.layers, &what)?;
     let blob = download(&session, &layer, &what).await?;
     let unpacked = unpack(blob, &args.dir, config::limits(&args.limits), &what).await?;
     super::print(&told(&args, &trusted.resolved().digest, &unpacked))
 }
 
-async fn resolve(session: &Session, reference: &Reference) -> Result<Resolved, wharf_oci::registry::Error> {
+async fn resolve(
+    session: &Session,
+    reference: &Reference,
+) -> Result<Resolved, wharf_oci::registry::Error> {
     let target = match (&reference.digest, &reference.tag) {
         (Some(digest), _) => Target::Digest(digest.clone()),
         (None, tag) => Target::Tag(tag.clone().unwrap_or_else(Tag::latest)),
@@ -42,30 +51,55 @@ async fn resolve(session: &Session, reference: &Reference) -> Result<Resolved, w
 /// A person can be asked which one is meant; guessing would unpack something else than was wanted.
 fn only_layer(layers: &[Descriptor], what: &str) -> Result<Descriptor, Failure> {
     match layers {
-        [] => Err(Failure::plain(format!("{what}: the artifact has no layers"))),
+        [] => Err(Failure::plain(format!(
+            "{what}: the artifact has no layers"
+        ))),
         [layer] => Ok(layer.clone()),
         many => {
-            let found: Vec<_> = many.iter().take(5).map(|layer| layer.media_type.as_str()).collect();
+            let found: Vec<_> = many
+                .iter()
+                .take(5)
+                .map(|layer| layer.media_type.as_str())
+                .collect();
             let (count, found) = (many.len(), found.join(", "));
-            Err(Failure::plain(format!("{what}: expected a single content layer, found {count}: {found}")))
+            Err(Failure::plain(format!(
+                "{what}: expected a single content layer, found {count}: {found}"
+            )))
         }
     }
 }
 
-async fn download(session: &Session, layer: &Descriptor, what: &str) -> Result<std::fs::File, Failure> {
-    let file = tempfile::tempfile().map_err(|error| Failure::new("could not make a temporary file", error))?;
-    let handle = file.try_clone().map_err(|error| Failure::new("could not use the temporary file", error))?;
-    session.download(layer, &mut tokio::fs::File::from_std(handle)).await.map_err(|error| Failure::new(what, error))?;
+async fn download(
+    session: &Session,
+    layer: &Descriptor,
+    what: &str,
+) -> Result<std::fs::File, Failure> {
+    let file = tempfile::tempfile()
+        .map_err(|error| Failure::new("could not make a temporary file", error))?;
+    let handle = file
+        .try_clone()
+        .map_err(|error| Failure::new("could not use the temporary file", error))?;
+    session
+        .download(layer, &mut tokio::fs::File::from_std(handle))
+        .await
+        .map_err(|error| Failure::new(what, error))?;
     Ok(file)
 }
 
-async fn unpack(mut blob: std::fs::File, dir: &Path, limits: Limits, what: &str) -> Result<Unpacked, Failure> {
+async fn unpack(
+    mut blob: std::fs::File,
+    dir: &Path,
+    limits: Limits,
+    what: &str,
+) -> Result<Unpacked, Failure> {
     let dir = dir.to_owned();
     let work = move || {
         std::io::Seek::rewind(&mut blob).map_err(archive::ArchiveError::Read)?;
         archive::unpack(blob, &dir, &limits)
     };
-    let unpacked = tokio::task::spawn_blocking(work).await.map_err(|error| Failure::new(what, error))?;
+    let unpacked = tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Failure::new(what, error))?;
     unpacked.map_err(|error| Failure::new(what, error))
 }
 
@@ -82,7 +116,10 @@ fn told(args: &PullArgs, digest: &Digest, unpacked: &Unpacked) -> String {
                 0 => String::new(),
                 _ => format!("; left out {}", unpacked.dropped),
             };
-            format!("pulled {}@{digest} into {dir}: {files} files, {size}{left}\n", args.reference)
+            format!(
+                "pulled {}@{digest} into {dir}: {files} files, {size}{left}\n",
+                args.reference
+            )
         }
     }
 }

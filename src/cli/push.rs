@@ -44,27 +44,43 @@ struct Layer {
 pub(super) async fn run(args: PushArgs) -> Result<Exit, Failure> {
     let reference = registry::reference(&args.reference)?;
     if reference.digest.is_some() {
-        return Err(Failure::usage(format!("{}: push to a tag; the digest is known only afterwards", args.reference)));
+        return Err(Failure::usage(format!(
+            "{}: push to a tag; the digest is known only afterwards",
+            args.reference
+        )));
     }
     let annotations = annotations(&args)?;
     let tag = reference.tag.clone().unwrap_or_else(Tag::latest);
     let session = registry::session(&args.registry, &reference.repository)?;
     let layer = pack(&args.path, config::limits(&args.limits)).await?;
     let what = format!("could not push to {}:{tag}", reference.repository);
-    let manifest = push(&session, &tag, &layer, annotations).await.map_err(|error| Failure::new(what, error))?;
-    super::print(&told(&args, &format!("{}:{tag}", reference.repository), &manifest, &layer))
+    let manifest = push(&session, &tag, &layer, annotations)
+        .await
+        .map_err(|error| Failure::new(what, error))?;
+    super::print(&told(
+        &args,
+        &format!("{}:{tag}", reference.repository),
+        &manifest,
+        &layer,
+    ))
 }
 
 fn annotations(args: &PushArgs) -> Result<BTreeMap<String, String>, Failure> {
-    let mut annotations = BTreeMap::from([("org.opencontainers.image.created".to_owned(), created()?)]);
+    let mut annotations =
+        BTreeMap::from([("org.opencontainers.image.created".to_owned(), created()?)]);
     let named = [("source", &args.source), ("revision", &args.revision)];
     annotations.extend(named.into_iter().filter_map(|(key, value)| {
-        value.as_ref().map(|value| (format!("org.opencontainers.image.{key}"), value.clone()))
+        value
+            .as_ref()
+            .map(|value| (format!("org.opencontainers.image.{key}"), value.clone()))
     }));
     for pair in &args.annotations {
-        let (key, value) = pair.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or_else(|| {
-            Failure::usage(format!("--annotation {pair:?}: write it as KEY=VALUE"))
-        })?;
+        let (key, value) = pair
+            .split_once('=')
+            .filter(|(key, _)| !key.is_empty())
+            .ok_or_else(|| {
+                Failure::usage(format!("--annotation {pair:?}: write it as KEY=VALUE"))
+            })?;
         annotations.insert(key.to_owned(), value.to_owned());
     }
     Ok(annotations)
@@ -77,7 +93,11 @@ fn created() -> Result<String, Failure> {
             .parse()
             .ok()
             .and_then(|seconds| Timestamp::from_second(seconds).ok())
-            .ok_or_else(|| Failure::usage(format!("SOURCE_DATE_EPOCH: {text:?} is not a number of seconds")))?,
+            .ok_or_else(|| {
+                Failure::usage(format!(
+                    "SOURCE_DATE_EPOCH: {text:?} is not a number of seconds"
+                ))
+            })?,
         Err(_) => Timestamp::now(),
     };
     Ok(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
@@ -85,7 +105,13 @@ fn created() -> Result<String, Failure> {
 
 async fn pack(path: &Path, limits: Limits) -> Result<Layer, Failure> {
     let (path, shown) = (path.to_owned(), path.display().to_string());
-    let work = move || if path.is_dir() { pack_directory(&path, &limits) } else { check_file(&path, &limits) };
+    let work = move || {
+        if path.is_dir() {
+            pack_directory(&path, &limits)
+        } else {
+            check_file(&path, &limits)
+        }
+    };
     let packed = tokio::task::spawn_blocking(work).await;
     let packed = packed.map_err(|error| Failure::new(format!("could not pack {shown}"), error))?;
     packed.map_err(|error| Failure::new(format!("could not pack {shown}"), error))
@@ -127,10 +153,18 @@ async fn push(
     layer: &Layer,
     annotations: BTreeMap<String, String>,
 ) -> Result<Digest, Box<dyn std::error::Error + Send + Sync>> {
-    let config = descriptor(media_type::FLUX_CONFIG, Digest::sha256_of(CONFIG), CONFIG.len() as u64);
+    let config = descriptor(
+        media_type::FLUX_CONFIG,
+        Digest::sha256_of(CONFIG),
+        CONFIG.len() as u64,
+    );
     let content = descriptor(media_type::FLUX_CONTENT, layer.digest.clone(), layer.size);
-    session.push_blob(&config, &Content::Bytes(CONFIG.into())).await?;
-    session.push_blob(&content, &Content::File(layer.path.clone())).await?;
+    session
+        .push_blob(&config, &Content::Bytes(CONFIG.into()))
+        .await?;
+    session
+        .push_blob(&content, &Content::File(layer.path.clone()))
+        .await?;
     let manifest = ImageManifest {
         schema_version: 2,
         media_type: Some(media_type::OCI_MANIFEST.to_owned()),
@@ -141,11 +175,23 @@ async fn push(
         annotations,
     };
     let bytes = serde_json::to_vec(&manifest)?;
-    Ok(session.push_manifest(&Target::Tag(tag.clone()), bytes.into(), media_type::OCI_MANIFEST).await?)
+    Ok(session
+        .push_manifest(
+            &Target::Tag(tag.clone()),
+            bytes.into(),
+            media_type::OCI_MANIFEST,
+        )
+        .await?)
 }
 
 fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor { media_type: media_type.to_owned(), digest, size, annotations: BTreeMap::new(), platform: None }
+    Descriptor {
+        media_type: media_type.to_owned(),
+        digest,
+        size,
+        annotations: BTreeMap::new(),
+        platform: None,
+    }
 }
 
 fn told(args: &PushArgs, to: &str, manifest: &Digest, layer: &Layer) -> String {

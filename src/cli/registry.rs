@@ -20,24 +20,44 @@ const MAX_PASSWORD: u64 = 1 << 16;
 
 /// A reference argument.
 pub(super) fn reference(text: &str) -> Result<Reference, Failure> {
-    text.parse().map_err(|error| Failure { exit: super::Exit::Usage, ..Failure::new(format!("{text:?} is not a reference"), error) })
+    text.parse().map_err(|error| Failure {
+        exit: super::Exit::Usage,
+        ..Failure::new(format!("{text:?} is not a reference"), error)
+    })
 }
 
 /// A session with a repository, by the flags.
 pub(super) fn session(args: &RegistryArgs, repository: &Repository) -> Result<Session, Failure> {
-    let access = Access { credentials: credentials(args, repository)?, tls: tls(args)?, transport: transport(args) };
-    let client = Client::new(Options::default()).map_err(|error| Failure::new("could not make the registry client", error))?;
-    client.session(repository.clone(), &access).map_err(|error| Failure::new(format!("could not reach {repository}"), error))
+    let access = Access {
+        credentials: credentials(args, repository)?,
+        tls: tls(args)?,
+        transport: transport(args),
+    };
+    let client = Client::new(Options::default())
+        .map_err(|error| Failure::new("could not make the registry client", error))?;
+    client
+        .session(repository.clone(), &access)
+        .map_err(|error| Failure::new(format!("could not reach {repository}"), error))
 }
 
 fn transport(args: &RegistryArgs) -> Transport {
-    if args.insecure { Transport::PlainHttpAllowed } else { Transport::Https }
+    if args.insecure {
+        Transport::PlainHttpAllowed
+    } else {
+        Transport::Https
+    }
 }
 
 fn credentials(args: &RegistryArgs, repository: &Repository) -> Result<Credentials, Failure> {
     match &args.username {
-        Some(name) if args.password_stdin => Ok(Credentials::basic(name.as_str(), password()?, "--username and --password-stdin")),
-        Some(_) => Err(Failure::usage("--username needs --password-stdin: pipe the password in")),
+        Some(name) if args.password_stdin => Ok(Credentials::basic(
+            name.as_str(),
+            password()?,
+            "--username and --password-stdin",
+        )),
+        Some(_) => Err(Failure::usage(
+            "--username needs --password-stdin: pipe the password in",
+        )),
         None => from_docker_config(repository),
     }
 }
@@ -45,39 +65,57 @@ fn credentials(args: &RegistryArgs, repository: &Repository) -> Result<Credentia
 fn password() -> Result<String, Failure> {
     let mut text = String::new();
     let mut input = std::io::stdin().lock().take(MAX_PASSWORD);
-    input.read_to_string(&mut text).map_err(|error| Failure::new("could not read the password from standard input", error))?;
+    input
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::new("could not read the password from standard input", error))?;
     let password = text.trim_end_matches(['\r', '\n']);
-    if password.is_empty() { Err(Failure::usage("--password-stdin: standard input is empty")) } else { Ok(password.to_owned()) }
+    if password.is_empty() {
+        Err(Failure::usage("--password-stdin: standard input is empty"))
+    } else {
+        Ok(password.to_owned())
+    }
 }
 
 /// `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`; where there is none, nobody in particular asks.
 fn from_docker_config(repository: &Repository) -> Result<Credentials, Failure> {
-    let Some(path) = docker_config() else { return Ok(Credentials::Anonymous) };
+    let Some(path) = docker_config() else {
+        return Ok(Credentials::Anonymous);
+    };
     let shown = path.display().to_string();
     let config = DockerConfig::parse(&read_capped(&path, MAX_CONFIG)?, &shown);
-    let config = config.map_err(|error| Failure::new(format!("{shown} is not a Docker config file"), error))?;
+    let config = config
+        .map_err(|error| Failure::new(format!("{shown} is not a Docker config file"), error))?;
     Ok(config.credentials_for(repository))
 }
 
 fn docker_config() -> Option<PathBuf> {
     let named = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
-    let directory = named.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")))?;
+    let directory =
+        named.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")))?;
     Some(directory.join("config.json")).filter(|path| path.is_file())
 }
 
 fn tls(args: &RegistryArgs) -> Result<Tls, Failure> {
-    let Some(path) = &args.ca_file else { return Ok(Tls::default()) };
+    let Some(path) = &args.ca_file else {
+        return Ok(Tls::default());
+    };
     let pem = read_capped(path, MAX_CONFIG)?;
     Tls::from_pem(Some(&pem), None, &format!("--ca-file {}", path.display()))
         .map_err(|error| Failure::new("could not use the CA certificates", error))
 }
 
 fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("could not read {}", path.display()), error);
+    let failed =
+        |error: std::io::Error| Failure::new(format!("could not read {}", path.display()), error);
     let mut bytes = Vec::new();
-    std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    std::fs::File::open(path)
+        .and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
+        .map_err(failed)?;
     if bytes.len() as u64 > limit {
-        return Err(Failure::plain(format!("{} is larger than {limit} bytes", path.display())));
+        return Err(Failure::plain(format!(
+            "{} is larger than {limit} bytes",
+            path.display()
+        )));
     }
     Ok(bytes)
 }

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Exit, Failure,
     args::{Output, RunArgs},
+    config,
     process::{self, Process, Sockets},
 };
 use crate::standalone::{Format, Printer, Progress, Standalone};
@@ -17,10 +18,24 @@ use crate::standalone::{Format, Printer, Progress, Standalone};
 pub(super) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     process::log(&args.common, args.log_encoding)?;
     let stop = process::stop_on_signal()?;
-    let state = args.state.clone().unwrap_or_else(|| args.dir.join(".wharf"));
+    let state = args
+        .state
+        .clone()
+        .unwrap_or_else(|| args.dir.join(".wharf"));
+    config::check(&args.common)?;
+    let sockets = Sockets::bind(
+        &args.storage_addr,
+        args.metrics_addr.as_deref(),
+        args.health_addr.as_deref(),
+    )
+    .await?;
     must_exist(&args.dir)?;
-    let sockets = Sockets::bind(&args.storage_addr, args.metrics_addr.as_deref(), args.health_addr.as_deref()).await?;
-    let process = Process::prepare(&args.common, &state.join("store"), &args.storage_adv_addr, sockets)?;
+    let process = Process::prepare(
+        &args.common,
+        &state.join("store"),
+        &args.storage_adv_addr,
+        sockets,
+    )?;
     let standalone = open(&args, &state).await?;
     let progress = standalone.progress();
     let has_problems = !standalone.problems().is_empty();
@@ -38,7 +53,10 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, Failure> {
 fn must_exist(dir: &Path) -> Result<(), Failure> {
     match std::fs::read_dir(dir) {
         Ok(_) => Ok(()),
-        Err(error) => Err(Failure::new(format!("could not read the directory {}", dir.display()), error)),
+        Err(error) => Err(Failure::new(
+            format!("could not read the directory {}", dir.display()),
+            error,
+        )),
     }
 }
 
@@ -63,5 +81,9 @@ async fn stop_when_settled(mut progress: watch::Receiver<Progress>, stop: Cancel
 
 fn exit(args: &RunArgs, progress: &Progress, has_problems: bool) -> Exit {
     let is_good = progress.is_settled() && progress.all_ready() && !has_problems;
-    if args.once && !is_good { Exit::NotReady } else { Exit::Done }
+    if args.once && !is_good {
+        Exit::NotReady
+    } else {
+        Exit::Done
+    }
 }

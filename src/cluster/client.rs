@@ -26,7 +26,9 @@ pub enum ConnectError {
         source: KubeconfigError,
     },
     /// None was named, and neither a kubeconfig nor a service account was found.
-    #[error("no API server: give --kubeconfig, set KUBECONFIG, or run in a pod with a service account")]
+    #[error(
+        "no API server: give --kubeconfig, set KUBECONFIG, or run in a pod with a service account"
+    )]
     Nowhere(#[source] kube::config::InferConfigError),
     /// The client cannot be made of what the configuration says.
     #[error("the API server's configuration cannot be used")]
@@ -45,7 +47,12 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
 }
 
 async fn from_file(path: &Path) -> Result<Config, ConnectError> {
-    let failed = |source| ConnectError::Kubeconfig { path: path.display().to_string(), source };
+    let failed = |source| ConnectError::Kubeconfig {
+        path: path.display().to_string(),
+        source,
+    };
     let kubeconfig = Kubeconfig::read_from(path).map_err(failed)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.map_err(failed)
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(failed)
 }

@@ -71,10 +71,20 @@ fn object(source: &OCIRepository, event: &Event, now: Timestamp) -> v1::Event {
             resource_version: source.resource_version(),
             field_path: None,
         },
-        type_: Some(if event.is_warning { "Warning" } else { "Normal" }.to_owned()),
+        type_: Some(
+            if event.is_warning {
+                "Warning"
+            } else {
+                "Normal"
+            }
+            .to_owned(),
+        ),
         reason: Some(event.reason.clone()),
         message: Some(event.message.chars().take(MAX_MESSAGE).collect()),
-        source: Some(EventSource { component: Some(COMPONENT.to_owned()), host: None }),
+        source: Some(EventSource {
+            component: Some(COMPONENT.to_owned()),
+            host: None,
+        }),
         reporting_component: Some(COMPONENT.to_owned()),
         first_timestamp: Some(Time(now)),
         last_timestamp: Some(Time(now)),

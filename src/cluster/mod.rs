@@ -31,7 +31,11 @@ use crate::ports::{PortError, Ports};
 pub fn ports(client: &Client, scope: Scope) -> (Ports, Watch) {
     let cache = Cache::default();
     let ports = Ports {
-        sources: Arc::new(sources::Sources::new(client.clone(), cache.clone(), scope.clone())),
+        sources: Arc::new(sources::Sources::new(
+            client.clone(),
+            cache.clone(),
+            scope.clone(),
+        )),
         secrets: Arc::new(Secrets::new(client.clone())),
         status: Arc::new(Status::new(client.clone(), cache.clone())),
         events: Arc::new(Events::new(client.clone())),
@@ -46,6 +50,9 @@ fn port_error(what: impl fmt::Display, error: kube::Error) -> PortError {
         kube::Error::Api(status) if status.code == 404 => PortError::NotFound { what },
         kube::Error::Api(status) if status.code == 403 => PortError::Denied { what },
         kube::Error::Api(status) if status.code == 409 => PortError::Conflict { what },
-        _ => PortError::Other { what, source: Box::new(error) },
+        _ => PortError::Other {
+            what,
+            source: Box::new(error),
+        },
     }
 }

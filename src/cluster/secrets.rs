@@ -19,13 +19,28 @@ impl Secrets {
 }
 
 impl SecretReader for Secrets {
-    fn read<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Secret, PortError>> {
+    fn read<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Secret, PortError>> {
         async move {
             let api: Api<v1::Secret> = Api::namespaced(self.client.clone(), namespace);
             let what = format!("secret {namespace}/{name}");
-            let secret = api.get(name).await.map_err(|error| port_error(what, error))?;
-            let data = secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-            Ok(Secret { kind: secret.type_.unwrap_or_default(), data })
+            let secret = api
+                .get(name)
+                .await
+                .map_err(|error| port_error(what, error))?;
+            let data = secret
+                .data
+                .unwrap_or_default()
+                .into_iter()
+                .map(|(key, value)| (key, value.0))
+                .collect();
+            Ok(Secret {
+                kind: secret.type_.unwrap_or_default(),
+                data,
+            })
         }
         .boxed()
     }

@@ -87,30 +87,56 @@ pub(super) struct Sources {
 
 impl Sources {
     pub(super) fn new(client: Client, cache: Cache, scope: Scope) -> Self {
-        Self { client, cache, scope }
+        Self {
+            client,
+            cache,
+            scope,
+        }
     }
 
     /// A cache can be behind; the API server is not.
     async fn confirm(&self, id: &SourceId) -> Result<Option<Arc<OCIRepository>>, PortError> {
         let api: Api<OCIRepository> = Api::namespaced(self.client.clone(), &id.namespace);
         let what = || format!("OCIRepository {id}");
-        let Some(object) = api.get_opt(&id.name).await.map_err(|error| port_error(what(), error))? else {
+        let Some(object) = api
+            .get_opt(&id.name)
+            .await
+            .map_err(|error| port_error(what(), error))?
+        else {
             return Ok(None);
         };
-        let is_ours = self.matches_labels(&api, id).await.map_err(|error| port_error(what(), error))?;
-        if is_ours { Ok(Some(Arc::new(object))) } else { Err(PortError::NotOurs { what: what() }) }
+        let is_ours = self
+            .matches_labels(&api, id)
+            .await
+            .map_err(|error| port_error(what(), error))?;
+        if is_ours {
+            Ok(Some(Arc::new(object)))
+        } else {
+            Err(PortError::NotOurs { what: what() })
+        }
     }
 
     /// The API server evaluates selectors; a second implementation of them here could differ.
-    async fn matches_labels(&self, api: &Api<OCIRepository>, id: &SourceId) -> Result<bool, kube::Error> {
-        let Some(labels) = &self.scope.labels else { return Ok(true) };
-        let named = ListParams::default().labels(labels).fields(&format!("metadata.name={}", id.name));
+    async fn matches_labels(
+        &self,
+        api: &Api<OCIRepository>,
+        id: &SourceId,
+    ) -> Result<bool, kube::Error> {
+        let Some(labels) = &self.scope.labels else {
+            return Ok(true);
+        };
+        let named = ListParams::default()
+            .labels(labels)
+            .fields(&format!("metadata.name={}", id.name));
         Ok(!api.list_metadata(&named).await?.items.is_empty())
     }
 }
 
 impl SourceReader for Sources {
-    fn read<'a>(&'a self, id: &'a SourceId) -> BoxFuture<'a, Result<Option<Arc<OCIRepository>>, PortError>> {
+    fn read<'a>(
+        &'a self,
+        id: &'a SourceId,
+    ) -> BoxFuture<'a, Result<Option<Arc<OCIRepository>>, PortError>> {
         async move {
             match self.cache.find(id) {
                 Some(source) => Ok(Some(source)),

@@ -30,10 +30,17 @@ impl Status {
         Self { client, cache }
     }
 
-    async fn patch(&self, source: &OCIRepository, body: &Value) -> Result<Arc<OCIRepository>, PortError> {
+    async fn patch(
+        &self,
+        source: &OCIRepository,
+        body: &Value,
+    ) -> Result<Arc<OCIRepository>, PortError> {
         let id = id_of(source);
         let api: Api<OCIRepository> = Api::namespaced(self.client.clone(), &id.namespace);
-        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
         let mut after = api
             .patch_status(&id.name, &params, &Patch::Merge(body))
             .await
@@ -65,9 +72,18 @@ impl StatusWriter for Status {
 }
 
 /// The patch with its lock: the resource version and the uid that were read. `None` when nothing changed.
-fn body(source: &OCIRepository, status: &OCIRepositoryStatus) -> Result<Option<Value>, serde_json::Error> {
-    let before = source.status.as_ref().map(serde_json::to_value).transpose()?.unwrap_or_else(|| json!({}));
+fn body(
+    source: &OCIRepository,
+    status: &OCIRepositoryStatus,
+) -> Result<Option<Value>, serde_json::Error> {
+    let before = source
+        .status
+        .as_ref()
+        .map(serde_json::to_value)
+        .transpose()?
+        .unwrap_or_else(|| json!({}));
     let patch = patch::between(&before, &serde_json::to_value(status)?);
-    let lock = json!({"resourceVersion": source.metadata.resource_version, "uid": source.metadata.uid});
+    let lock =
+        json!({"resourceVersion": source.metadata.resource_version, "uid": source.metadata.uid});
     Ok(patch.map(|status| json!({"metadata": lock, "status": status})))
 }

@@ -43,11 +43,21 @@ pub struct Watch {
 
 impl Watch {
     pub(super) fn new(client: Client, cache: Cache, scope: Scope) -> Self {
-        Self { client, cache, scope, listed: HashSet::new() }
+        Self {
+            client,
+            cache,
+            scope,
+            listed: HashSet::new(),
+        }
     }
 
     /// Feeds the engine until `stop`. `synced` becomes true once the first list was read whole.
-    pub async fn run(mut self, triggers: mpsc::Sender<Trigger>, synced: watch::Sender<bool>, stop: CancellationToken) {
+    pub async fn run(
+        mut self,
+        triggers: mpsc::Sender<Trigger>,
+        synced: watch::Sender<bool>,
+        stop: CancellationToken,
+    ) {
         let api: Api<Guarded> = self.scope.api(self.client.clone());
         let mut config = watcher::Config::default().page_size(PAGE);
         config.label_selector.clone_from(&self.scope.labels);
@@ -90,7 +100,12 @@ impl Watch {
             Event::Apply(object) => self.upsert(object).into_iter().collect(),
             Event::Delete(object) => vec![self.remove(id(&object))],
             Event::InitDone => {
-                let gone = self.cache.ids().into_iter().filter(|id| !self.listed.contains(id)).collect::<Vec<_>>();
+                let gone = self
+                    .cache
+                    .ids()
+                    .into_iter()
+                    .filter(|id| !self.listed.contains(id))
+                    .collect::<Vec<_>>();
                 self.listed.clear();
                 gone.into_iter().map(|id| self.remove(id)).collect()
             }
@@ -104,7 +119,11 @@ impl Watch {
                 source.metadata.managed_fields = None;
                 let host = host_of(&source);
                 self.cache.insert(source);
-                Some(Trigger { id, host, why: Why::Changed })
+                Some(Trigger {
+                    id,
+                    host,
+                    why: Why::Changed,
+                })
             }
             Err(error) => {
                 tracing::error!(controllerKind = "OCIRepository", name = id.name, namespace = id.namespace, error = %error,
@@ -115,9 +134,17 @@ impl Watch {
     }
 
     fn remove(&self, id: SourceId) -> Trigger {
-        let host = self.cache.find(&id).map(|source| host_of(&source)).unwrap_or_default();
+        let host = self
+            .cache
+            .find(&id)
+            .map(|source| host_of(&source))
+            .unwrap_or_default();
         self.cache.remove(&id);
-        Trigger { id, host, why: Why::Changed }
+        Trigger {
+            id,
+            host,
+            why: Why::Changed,
+        }
     }
 }
 
@@ -133,7 +160,11 @@ fn complain(every: Duration) -> impl FnMut(&watcher::Error) {
             return;
         }
         last = Some(std::time::Instant::now());
-        let hint = if is_not_found(error) { "; install the definitions with: wharf crds | kubectl apply -f -" } else { "" };
+        let hint = if is_not_found(error) {
+            "; install the definitions with: wharf crds | kubectl apply -f -"
+        } else {
+            ""
+        };
         tracing::error!(error = %crate::pipeline::error::chain(error), "cannot watch OCIRepository objects, will try again{hint}");
     }
 }

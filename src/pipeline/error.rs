@@ -6,12 +6,15 @@
 
 use std::{error::Error, time::Duration};
 
-use wharf_oci::{archive::ArchiveError, registry};
+use wharf_oci::{
+    archive::ArchiveError,
+    registry::{self, DockerConfigError, ErrorKind, TlsError},
+};
 
 use crate::{
     ports::PortError,
     source::report::{Failure, FailureKind},
-    store::StoreError,
+    store::{KeyError, StoreError},
 };
 
 /// Which step of a run failed.
@@ -44,12 +47,21 @@ pub enum Cause {
     /// The registry.
     #[error(transparent)]
     Registry(#[from] registry::Error),
+    /// The registry credentials in a secret.
+    #[error(transparent)]
+    Credentials(#[from] DockerConfigError),
+    /// The TLS material in a secret.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A namespace or name that cannot be a path in the store.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The signature.
     #[error(transparent)]
     Verify(#[from] wharf_verify::VerifyError),
@@ -75,10 +87,27 @@ pub struct StageError {
     pub cause: Cause,
 }
 
+impl Cause {
+    /// A disk that is full or broken is a storage failure, whichever step met it.
+    fn is_our_disk(&self) -> bool {
+        match self {
+            Self::Store(_) => true,
+            Self::Registry(error) => error.kind() == ErrorKind::Io,
+            Self::Archive(error) => {
+                matches!(error, ArchiveError::Spool(_) | ArchiveError::Write(_))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Stage {
     /// Makes an error of this step.
     pub fn failed(self, cause: impl Into<Cause>) -> StageError {
-        StageError { stage: self, cause: cause.into() }
+        StageError {
+            stage: self,
+            cause: cause.into(),
+        }
     }
 
     const fn reason(self) -> &'static str {
@@ -111,8 +140,9 @@ impl StageError {
         match &self.cause {
             Cause::Port(_) => "api",
             Cause::Registry(_) => "registry",
+            Cause::Credentials(_) | Cause::Tls(_) => "credentials",
             Cause::Archive(_) => "archive",
-            Cause::Store(_) => "store",
+            Cause::Store(_) | Cause::Key(_) => "store",
             Cause::Verify(_) => "verification",
             Cause::Content(_) => "content",
             Cause::Timeout(_) => "timeout",
@@ -129,15 +159,20 @@ impl StageError {
             },
             _ => None,
         };
-        // The stage tells what was tried; a full disk is a storage failure wherever it was met.
-        let is_storage = matches!(self.cause, Cause::Store(_));
-        let (kind, reason) = match (self.stage, is_storage) {
-            (Stage::Verify, false) => (FailureKind::Verification, Stage::Verify.reason()),
-            (Stage::Publish, _) | (_, true) => (FailureKind::Storage, Stage::Publish.reason()),
-            (stage, false) => (FailureKind::Fetch, stage.reason()),
+        let (kind, reason) = match self.stage {
+            _ if self.cause.is_our_disk() => (FailureKind::Storage, Stage::Publish.reason()),
+            Stage::Publish => (FailureKind::Storage, Stage::Publish.reason()),
+            Stage::Verify => (FailureKind::Verification, Stage::Verify.reason()),
+            stage => (FailureKind::Fetch, stage.reason()),
         };
         let message = format!("{}{}", self.stage.prefix(url), chain(&self.cause));
-        Failure { kind, reason, message, retry_after, seen }
+        Failure {
+            kind,
+            reason,
+            message,
+            retry_after,
+            seen,
+        }
     }
 }
 

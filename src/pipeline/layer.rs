@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use wharf_oci::{
     Descriptor, Digest, ImageManifest,
-    archive::{self, ArchiveError, Limit, LimitExceeded, Limits, Scan},
+    archive::{self, ArchiveError, Limit, Limits, Scan},
     registry::Session,
 };
 use wharf_verify::Trusted;
@@ -50,15 +50,32 @@ pub(super) async fn fetch(
     trusted: Trusted,
     tools: &Tools,
 ) -> Result<Fetched, StageError> {
-    let image = within(spec.timeout, Stage::Manifest, session.image(trusted.resolved())).await?;
+    let image = within(
+        spec.timeout,
+        Stage::Manifest,
+        session.image(trusted.resolved()),
+    )
+    .await?;
     let (layer, warnings) = choose(&image.manifest, tools.layers.strict)
         .map_err(|text| Stage::Layer.failed(Cause::Content(text)))?;
-    check_size(&layer, &tools.limits).map_err(|error| Stage::Layer.failed(error))?;
+    tools
+        .limits
+        .check(Limit::CompressedBytes, layer.size)
+        .map_err(|error| Stage::Layer.failed(ArchiveError::from(error)))?;
     let blob = stage(&tools.store).await?;
-    let file = blob.file().try_clone().map_err(|error| Stage::Layer.failed(Cause::Store(error.into())))?;
+    let file = blob.writer().map_err(|error| Stage::Layer.failed(error))?;
     let mut file = tokio::fs::File::from_std(file);
-    session.download(&layer, &mut file).await.map_err(|error| Stage::Layer.failed(error))?;
-    Ok(Fetched { trusted, blob, layer, metadata: image.manifest.annotations, warnings })
+    session
+        .download(&layer, &mut file)
+        .await
+        .map_err(|error| Stage::Layer.failed(error))?;
+    Ok(Fetched {
+        trusted,
+        blob,
+        layer,
+        metadata: image.manifest.annotations,
+        warnings,
+    })
 }
 
 /// The first layer, as Flux takes it; several are worth a warning, or a refusal.
@@ -73,18 +90,18 @@ fn choose(manifest: &ImageManifest, strict: bool) -> Result<(Descriptor, Vec<Str
     let left: Vec<_> = rest.iter().take(5).map(describe).collect();
     if strict {
         let found = manifest.layers.len();
-        return Err(format!("expected a single content layer, found {found}: {}, {}", describe(first), left.join(", ")));
+        return Err(format!(
+            "expected a single content layer, found {found}: {}, {}",
+            describe(first),
+            left.join(", ")
+        ));
     }
-    let text = format!("the artifact has {} layers, only the first is used; left out: {}", rest.len() + 1, left.join(", "));
+    let text = format!(
+        "the artifact has {} layers, only the first is used; left out: {}",
+        rest.len() + 1,
+        left.join(", ")
+    );
     Ok((first.clone(), vec![text]))
-}
-
-/// Refused before a byte is downloaded.
-fn check_size(layer: &Descriptor, limits: &Limits) -> Result<(), ArchiveError> {
-    if layer.size <= limits.compressed_bytes {
-        return Ok(());
-    }
-    Err(LimitExceeded { limit: Limit::CompressedBytes, value: limits.compressed_bytes }.into())
 }
 
 /// Step 4.
@@ -92,10 +109,18 @@ pub(super) async fn pack(fetched: Fetched, tools: &Tools) -> Result<Packed, Stag
     let limits = tools.limits.clone();
     let always_repack = tools.layers.always_repack;
     let store = tools.store.clone();
-    blocking(Stage::Pack, move || pack_blocking(fetched, &store, &limits, always_repack)).await
+    blocking(Stage::Pack, move || {
+        pack_blocking(fetched, &store, &limits, always_repack)
+    })
+    .await
 }
 
-fn pack_blocking(fetched: Fetched, store: &Store, limits: &Limits, always_repack: bool) -> Result<Packed, Cause> {
+fn pack_blocking(
+    fetched: Fetched,
+    store: &Store,
+    limits: &Limits,
+    always_repack: bool,
+) -> Result<Packed, Cause> {
     let scan = archive::scan(fetched.blob.reader()?, limits)?;
     let mut warnings = fetched.warnings.clone();
     warnings.extend(dropped(&scan));
@@ -116,7 +141,7 @@ fn pack_blocking(fetched: Fetched, store: &Store, limits: &Limits, always_repack
     Ok(Packed {
         digest: packed.digest,
         size: packed.size,
-        packer: Packer::Repacked { version: archive::PACKER_VERSION },
+        packer: Packer::Repack(archive::PACKER_VERSION),
         file: out,
         trusted: fetched.trusted,
         metadata: fetched.metadata,

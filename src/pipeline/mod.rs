@@ -21,7 +21,7 @@ use wharf_verify::{Policy, Trusted};
 
 use self::{
     error::{Cause, Stage, StageError},
-    layer::{Fetched, Packed},
+    layer::Packed,
 };
 use crate::{
     ports::SecretReader,
@@ -31,7 +31,7 @@ use crate::{
         report::Outcome,
         spec::{SourceSpec, Target},
     },
-    store::{ArtifactKey, NewArtifact, ObservedContent, Store, StoredArtifact},
+    store::{ArtifactKey, NewArtifact, Store, StoredArtifact},
 };
 
 /// What the steps work with: one of each for the whole process.
@@ -57,7 +57,13 @@ pub struct LayerOptions {
 }
 
 /// Runs the five steps. Never fails: a failure is an outcome too.
-pub async fn run(id: &SourceId, uid: &str, plan: &FetchPlan, secrets: &dyn SecretReader, tools: &Tools) -> Outcome {
+pub async fn run(
+    id: &SourceId,
+    uid: &str,
+    plan: &FetchPlan,
+    secrets: &dyn SecretReader,
+    tools: &Tools,
+) -> Outcome {
     let mut seen = None;
     match steps(id, uid, plan, secrets, tools, &mut seen).await {
         Ok(outcome) => outcome,
@@ -77,10 +83,14 @@ async fn steps(
     seen: &mut Option<String>,
 ) -> Result<Outcome, StageError> {
     let access = credentials::access(id, &plan.spec, secrets).await?;
-    let session = tools.client.session(plan.spec.repository.clone(), &access).map_err(|e| Stage::Transport.failed(e))?;
+    let session = tools
+        .client
+        .session(plan.spec.repository.clone(), &access)
+        .map_err(|e| Stage::Transport.failed(e))?;
     let resolved = resolve(&session, &plan.spec).await?;
     *seen = Some(resolved.revision());
-    let trusted = wharf_verify::verify(resolved, &Policy::NotRequired).map_err(|e| Stage::Verify.failed(e))?;
+    let trusted = wharf_verify::verify(resolved, &Policy::NotRequired)
+        .map_err(|e| Stage::Verify.failed(e))?;
     if let Some(stored) = unchanged(plan, &trusted) {
         return Ok(Outcome::Unchanged(stored));
     }
@@ -94,9 +104,11 @@ async fn steps(
 /// Step 1. A digest is what it is: no request is made for it, as in Flux.
 async fn resolve(session: &Session, spec: &SourceSpec) -> Result<Resolved, StageError> {
     match &spec.target {
-        Target::Digest(digest) => {
-            Ok(Resolved { repository: spec.repository.clone(), tag: None, digest: digest.clone() })
-        }
+        Target::Digest(digest) => Ok(Resolved {
+            repository: spec.repository.clone(),
+            tag: None,
+            digest: digest.clone(),
+        }),
         Target::Tag(tag) => {
             let target = registry::Target::Tag(tag.clone());
             within(spec.timeout, Stage::Resolve, session.resolve(&target)).await
@@ -106,14 +118,21 @@ async fn resolve(session: &Session, spec: &SourceSpec) -> Result<Resolved, Stage
 
 /// What is stored is what is there: the same revision, under the same trust.
 fn unchanged(plan: &FetchPlan, trusted: &Trusted) -> Option<Stored> {
-    let is_same =
-        |stored: &&Stored| stored.revision == trusted.resolved().revision() && stored.trust == trusted.fingerprint();
+    let is_same = |stored: &&Stored| {
+        stored.revision == trusted.resolved().revision() && stored.trust == trusted.fingerprint()
+    };
     plan.stored.as_ref().filter(is_same).cloned()
 }
 
 /// Step 5.
-async fn publish(id: &SourceId, uid: &str, packed: Packed, tools: &Tools) -> Result<StoredArtifact, StageError> {
-    let key = ArtifactKey::new(&id.namespace, &id.name).map_err(|error| Stage::Publish.failed(error))?;
+async fn publish(
+    id: &SourceId,
+    uid: &str,
+    packed: Packed,
+    tools: &Tools,
+) -> Result<StoredArtifact, StageError> {
+    let key =
+        ArtifactKey::new(&id.namespace, &id.name).map_err(|error| Stage::Publish.failed(error))?;
     let artifact = NewArtifact {
         key,
         revision: packed.trusted.resolved().revision(),
@@ -124,11 +143,13 @@ async fn publish(id: &SourceId, uid: &str, packed: Packed, tools: &Tools) -> Res
         metadata: packed.metadata,
         packer: packed.packer,
         trust: packed.trusted.fingerprint().to_owned(),
-        observed: ObservedContent::default(),
     };
     let store = tools.store.clone();
     let file = packed.file;
-    blocking(Stage::Publish, move || store.publish(file, artifact, Timestamp::now())).await
+    blocking(Stage::Publish, move || {
+        store.publish(file, artifact, Timestamp::now())
+    })
+    .await
 }
 
 /// Bounds a step by the source's timeout.

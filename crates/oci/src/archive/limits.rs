@@ -47,7 +47,7 @@ impl Limits {
     }
 
     /// Refuses `found` if it is more than `limit` allows.
-    pub(super) fn check(&self, limit: Limit, found: u64) -> Result<(), LimitExceeded> {
+    pub fn check(&self, limit: Limit, found: u64) -> Result<(), LimitExceeded> {
         let value = self.value(limit);
         if found > value {
             return Err(LimitExceeded { limit, value });

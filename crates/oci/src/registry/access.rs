@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+//! How a registry is reached: with which credentials, which trust and over which transport.
+
+use super::{auth::Credentials, tls::Tls};
+
+/// Everything that one source knows about reaching its registry. The default is anonymous, over HTTPS, with the
+/// system's roots.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Who asks.
+    pub credentials: Credentials,
+    /// Whom to trust, and the client certificate to show.
+    pub tls: Tls,
+    /// Whether plain HTTP will do.
+    pub transport: Transport,
+}
+
+/// Whether plain HTTP will do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// HTTPS, with plain HTTP only for names and addresses that Flux exempts: `localhost`, `*.localhost`, loopback
+    /// and RFC 1918 addresses written as such.
+    #[default]
+    Https,
+    /// HTTPS is tried first, then plain HTTP (`spec.insecure`). Certificates are verified all the same.
+    PlainHttpAllowed,
+}

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+//! The one error that the registry client returns.
+//!
+//! It says what was tried, where, how often and what came back, in words for the person who must act; [`Error::kind`]
+//! says it again as a bounded value for metrics and conditions. It holds no secret, no header and no query string.
+
+use std::{error, fmt, time::Duration};
+
+use super::problem::Problem;
+
+/// A failed operation on a registry.
+///
+/// The message is whole without its source: operation, repository, number of attempts if more than one, HTTP status and
+/// the registry's own words. [`error::Error::source`] is the lower-level cause (I/O, TLS, JSON) when there is one.
+pub struct Error(Box<Context>);
+
+#[derive(Debug)]
+struct Context {
+    operation: String,
+    place: String,
+    attempts: u32,
+    problem: Problem,
+}
+
+/// What went wrong, as one of a few values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// 401, from the registry or its token service, or credentials of a form that cannot be used.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 429.
+    RateLimited,
+    /// No address, no connection, or a connection that broke.
+    Unreachable,
+    /// A certificate that is not accepted, or a handshake that failed.
+    Tls,
+    /// A deadline passed, or a body came too slowly.
+    Timeout,
+    /// Content that is not what its digest says.
+    DigestMismatch,
+    /// Content that is longer or shorter than its descriptor says.
+    SizeMismatch,
+    /// Content above one of our limits.
+    TooLarge,
+    /// An answer that the distribution-spec does not allow.
+    Protocol,
+    /// A manifest or index that cannot be read, or has nothing for this platform.
+    ManifestInvalid,
+    /// 5xx.
+    Server,
+    /// An address that must not be dialled.
+    EgressDenied,
+    /// Settings that cannot work.
+    Config,
+    /// A local file that could not be read or written.
+    Io,
+}
+
+impl ErrorKind {
+    /// The name, for a metric label.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::RateLimited => "rate_limited",
+            Self::Unreachable => "unreachable",
+            Self::Tls => "tls",
+            Self::Timeout => "timeout",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::SizeMismatch => "size_mismatch",
+            Self::TooLarge => "too_large",
+            Self::Protocol => "protocol",
+            Self::ManifestInvalid => "manifest_invalid",
+            Self::Server => "server",
+            Self::EgressDenied => "egress_denied",
+            Self::Config => "config",
+            Self::Io => "io",
+        }
+    }
+}
+
+/// When asking again makes sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// Not before somebody changed something: the settings, the credentials or what the registry holds.
+    Terminal,
+    /// Soon, with growing pauses.
+    Backoff,
+    /// Not before this time has passed: the registry said so.
+    After(Duration),
+}
+
+impl Error {
+    pub(crate) fn new(
+        operation: impl Into<String>,
+        place: impl Into<String>,
+        attempts: u32,
+        problem: Problem,
+    ) -> Self {
+        Self(Box::new(Context {
+            operation: operation.into(),
+            place: place.into(),
+            attempts,
+            problem,
+        }))
+    }
+
+    /// What went wrong, as one of a few values.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.problem.kind()
+    }
+
+    /// When asking again makes sense. Retries within the operation are already spent.
+    pub fn retry(&self) -> Retry {
+        if let Some(pause) = self.0.problem.retry_after() {
+            return Retry::After(pause);
+        }
+        match self.kind() {
+            ErrorKind::RateLimited
+            | ErrorKind::Unreachable
+            | ErrorKind::Timeout
+            | ErrorKind::Server
+            | ErrorKind::Io => Retry::Backoff,
+            _ => Retry::Terminal,
+        }
+    }
+
+    /// How often the operation was tried.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// The HTTP status that the other side answered with, if it was a status that went wrong.
+    pub fn status(&self) -> Option<u16> {
+        self.0.problem.status().map(|status| status.as_u16())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Context {
+            operation,
+            place,
+            attempts,
+            problem,
+        } = &*self.0;
+        write!(f, "{operation} in {place}: {problem}")?;
+        match attempts {
+            0 | 1 => Ok(()),
+            more => write!(f, " (after {more} attempts)"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        error::Error::source(&self.0.problem)
+    }
+}

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: Apache-2.0
+//! Whom a connection trusts, and what it shows.
+//!
+//! Enters as PEM from a Secret or a file; leaves as a rustls configuration. A private CA is added to the system's roots,
+//! as Flux does; there is no way to turn verification off. Source: `certSecretRef` of the `OCIRepository` contract.
+
+mod explain;
+mod verifier;
+
+use std::{fmt, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::{CryptoProvider, aws_lc_rs},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+
+use crate::{Algorithm, Digest, Hasher};
+
+pub(crate) use explain::CertificateProblem;
+
+/// Trust beyond the system's roots, and a client certificate. The default has neither.
+#[derive(Clone, Default)]
+pub struct Tls {
+    authorities: Vec<CertificateDer<'static>>,
+    identity: Option<Arc<Identity>>,
+}
+
+struct Identity {
+    certified: Arc<CertifiedKey>,
+    /// Of chain and key, so that two identities never share a connection.
+    fingerprint: Digest,
+}
+
+/// Why TLS settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// There is no certificate in the PEM text, or none that can stand as an authority.
+    #[error(
+        "failed to parse CA certificate from {source_name}: it holds no usable PEM certificate"
+    )]
+    NoAuthority {
+        /// Where the text came from.
+        source_name: String,
+    },
+    /// The client certificate or its key is not PEM.
+    #[error("failed to parse TLS certificate and key from {source_name}")]
+    Pem {
+        /// Where the text came from.
+        source_name: String,
+        /// What the PEM reader says; it quotes no key material.
+        #[source]
+        cause: rustls_pki_types::pem::Error,
+    },
+    /// The client certificate and its key do not belong together, or the key is of an unknown kind.
+    #[error("the TLS certificate and key from {source_name} cannot be used together")]
+    Pair {
+        /// Where the text came from.
+        source_name: String,
+        /// What rustls says.
+        #[source]
+        cause: rustls::Error,
+    },
+    /// The configuration was refused.
+    #[error("TLS could not be configured")]
+    Setup(#[source] rustls::Error),
+}
+
+impl Tls {
+    /// Both at once, as a Secret holds them: `ca.crt`, and `tls.crt` with `tls.key`.
+    pub fn from_pem(
+        ca: Option<&[u8]>,
+        identity: Option<(&[u8], &[u8])>,
+        source_name: &str,
+    ) -> Result<Self, TlsError> {
+        let mut tls = Self::default();
+        if let Some(pem) = ca {
+            tls = tls.with_ca_pem(pem, source_name)?;
+        }
+        if let Some((certificate, key)) = identity {
+            tls = tls.with_client_certificate(certificate, key, source_name)?;
+        }
+        Ok(tls)
+    }
+
+    /// Adds every certificate of a PEM text to the trusted authorities. `source_name` says where the text came from,
+    /// for instance `secret apps/ca`. Like Go's pool, a certificate that cannot be read is passed over as long as
+    /// another one can.
+    pub fn with_ca_pem(mut self, pem: &[u8], source_name: &str) -> Result<Self, TlsError> {
+        let mut usable = RootCertStore::empty();
+        let before = self.authorities.len();
+        for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
+            if usable.add(certificate.clone()).is_ok() {
+                self.authorities.push(certificate);
+            }
+        }
+        if self.authorities.len() == before {
+            let source_name = source_name.to_owned();
+            return Err(TlsError::NoAuthority { source_name });
+        }
+        Ok(self)
+    }
+
+    /// Sets the certificate (chain) and key to show to the registry, both as PEM.
+    pub fn with_client_certificate(
+        mut self,
+        certificate: &[u8],
+        key: &[u8],
+        source_name: &str,
+    ) -> Result<Self, TlsError> {
+        let malformed = |cause| TlsError::Pem {
+            source_name: source_name.to_owned(),
+            cause,
+        };
+        let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
+            .collect::<Result<_, _>>()
+            .map_err(malformed)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(malformed)?;
+        let ders = chain.iter().map(AsRef::as_ref).chain([key.secret_der()]);
+        let fingerprint = digest_of_parts(ders);
+        let certified =
+            CertifiedKey::from_der(chain, key, &provider()).map_err(|cause| TlsError::Pair {
+                source_name: source_name.to_owned(),
+                cause,
+            })?;
+        self.identity = Some(Arc::new(Identity {
+            certified: Arc::new(certified),
+            fingerprint,
+        }));
+        Ok(self)
+    }
+
+    /// The same trust without the client certificate, for hosts that it is not meant for.
+    pub(crate) fn without_identity(&self) -> Self {
+        Self {
+            authorities: self.authorities.clone(),
+            identity: None,
+        }
+    }
+
+    /// Equal for equal settings, and only for those.
+    pub(crate) fn fingerprint(&self) -> Digest {
+        let identity = self
+            .identity
+            .as_ref()
+            .map(|identity| identity.fingerprint.hex().as_bytes());
+        let authorities = self.authorities.iter().map(AsRef::as_ref);
+        digest_of_parts(
+            [identity.unwrap_or_default()]
+                .into_iter()
+                .chain(authorities),
+        )
+    }
+
+    /// The configuration for connections with these settings.
+    pub(crate) fn client_config(&self, system: &RootCertStore) -> Result<ClientConfig, TlsError> {
+        let provider = provider();
+        let verifier = verifier::Verifier::new(system, &self.authorities, &provider)?;
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Setup)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier));
+        let mut config = match &self.identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
+                identity.certified.clone(),
+            ))),
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("authorities", &self.authorities.len())
+            .field("client_certificate", &self.identity.is_some())
+            .finish()
+    }
+}
+
+/// The machine's trusted roots. What cannot be read is logged and left out: plain HTTP and private CAs work without.
+pub(crate) fn system_roots() -> RootCertStore {
+    let found = rustls_native_certs::load_native_certs();
+    for error in &found.errors {
+        tracing::warn!(%error, "a system root certificate could not be read");
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    roots
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+/// Each part with its length before it, so that no two lists of parts are hashed as the same bytes.
+fn digest_of_parts<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Digest {
+    let mut hasher = Hasher::new(Algorithm::Sha256);
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    hasher.finish()
+}
