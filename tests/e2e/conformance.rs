@@ -29,7 +29,9 @@ async fn distribution_over_plain_http() {
 #[tokio::test]
 async fn distribution_over_tls_with_a_password() {
     let registry = env::secured().await;
-    let target = Target::new(&registry.base_url()).ca(registry.authority().unwrap()).credentials(USERNAME, PASSWORD);
+    let target = Target::new(&registry.base_url())
+        .ca(registry.authority().unwrap())
+        .credentials(USERNAME, PASSWORD);
     assert_like_distribution(&run(&target).await);
 }
 
