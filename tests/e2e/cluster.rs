@@ -161,31 +161,3 @@ async fn a_deleted_namespace_goes_and_takes_its_artifacts_along() {
     })
     .await;
 }
-
-#[tokio::test]
-async fn what_is_deleted_while_the_controller_is_away_is_removed_when_it_is_back() {
-    let mut world = World::cluster(&[]).await;
-    let registry = FakeRegistry::start().await;
-    let pushed = registry.push_artifact("app", "1.0.0", layer(&[("a", "1")]), FLUX_CONTENT);
-    world.apply(source("app", &registry.url("app"))).await;
-    let object = world.ready_at("app", &pushed.revision()).await;
-    let url = object["status"]["artifact"]["url"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    world.wharf.kill_9();
-    world.delete("app").await;
-    eventually("it is deleted", async || match world.read("app").await {
-        None => Ok(()),
-        Some(object) => Err(object["metadata"].to_string()),
-    })
-    .await;
-    world.wharf.restart().await;
-    eventually("its artifact is gone", async || {
-        let names = files(&world.store().join("names"));
-        (names.is_empty() && get(&url).await.status == 404)
-            .then_some(())
-            .ok_or_else(|| format!("{names:?}"))
-    })
-    .await;
-}

@@ -85,7 +85,7 @@ async fn killed_at_twenty_random_moments_it_leaves_nothing_partial_and_gets_read
     println!("WHARF_TEST_SEED={seed}");
     let mut random = seed;
     let registry = FakeRegistry::start().await;
-    let mut world = World::standalone_with(env::wharf(), &["--log-level=info"]).await;
+    let mut world = World::standalone_with(env::wharf(), &[]).await;
     let mut pushed = push(&registry, 0);
     slow(&registry);
     let start = Instant::now();

@@ -99,7 +99,7 @@ async fn it_applies_a_config_map_and_follows_a_new_revision() {
     };
     applied("red", &first.revision).await;
 
-    // This time packed by plain tar, and served unchanged.
+    // This time as `tar czf` packs it.
     let second = manifests("blue");
     let second = push(plain_layer(&[
         (second[0].0, &second[0].1),
@@ -110,7 +110,6 @@ async fn it_applies_a_config_map_and_follows_a_new_revision() {
     let path = format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/{NAMESPACE}/ocirepositories");
     let object = api.get(&format!("{path}/app")).await.unwrap();
     assert_eq!(revision(&object), second.revision);
-    assert_eq!(object["status"]["artifact"]["digest"], second.layer_digest);
 
     // What the selector does not choose is nobody's here.
     let other = api.get(&format!("{path}/other")).await.unwrap();

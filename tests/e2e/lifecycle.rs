@@ -19,6 +19,7 @@ in_both_worlds!(
     a_request_reconciles_at_once_and_is_recorded,
     suspending_stops_and_resuming_follows,
     deleting_removes_what_was_served,
+    what_is_deleted_while_wharf_is_away_is_removed_when_it_is_back,
     what_was_served_is_served_again_after_a_restart_without_being_fetched,
     a_changed_reference_is_followed,
 );
@@ -239,6 +240,30 @@ async fn deleting_removes_what_was_served(world: World) {
             .ok_or_else(|| format!("{names:?}"))
     })
     .await;
+}
+
+async fn what_is_deleted_while_wharf_is_away_is_removed_when_it_is_back(mut world: World) {
+    let fixture = Fixture::new(&world).await;
+    let pushed = fixture.push("1.0.0", "a: 1").await;
+    for name in ["app", "kept"] {
+        world.apply(fixture.rare_source(name)).await;
+    }
+    let object = world.ready_at("app", &pushed.revision).await;
+    let kept = world.ready_at("kept", &pushed.revision).await;
+    let url = object["status"]["artifact"]["url"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world.wharf.kill_9();
+    world.delete("app").await;
+    world.wharf.restart().await;
+    eventually("what was served is gone", async || {
+        let names = files(&world.store().join("names"));
+        let is_gone = names.len() == 1 && get(&url).await.status == 404;
+        is_gone.then_some(()).ok_or_else(|| format!("{names:?}"))
+    })
+    .await;
+    assert_eq!(world.artifact(&kept).await, pushed.layer);
 }
 
 async fn what_was_served_is_served_again_after_a_restart_without_being_fetched(mut world: World) {

@@ -124,8 +124,7 @@ async fn a_disk_that_takes_no_more_is_a_storage_failure_and_the_old_artifact_is_
     let registry = FakeRegistry::start().await;
     let small = registry.push_artifact("app", "1.0.0", layer(&[("a", "1")]), FLUX_CONTENT);
     // Beyond 1 MiB the kernel refuses to write, as it does on a full disk.
-    let world =
-        World::standalone_with(env::wharf().file_size_limit(1024), &["--log-level=error"]).await;
+    let world = World::standalone_with(env::wharf().file_size_limit(1024), &[]).await;
     world.apply(source("app", &registry.url("app"))).await;
     world.ready_at("app", &small.revision()).await;
 

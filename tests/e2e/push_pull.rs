@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use wharf_test_support::registry::sha256;
+use http::header::ACCEPT;
+use wharf_test_support::registry::{OCI_MANIFEST, sha256};
 use wharf_test_support::servers::{Launch, PASSWORD, USERNAME, http::Http, scratch};
 
 use crate::env;
@@ -66,10 +67,9 @@ async fn round_trip(
         .arg(&reference)
         .args(["-o", "json"]))
     .await;
-    let manifest = http
-        .get(&format!("{base}/v2/{repository}/manifests/1.0.0"))
-        .await
-        .unwrap();
+    let url = format!("{base}/v2/{repository}/manifests/1.0.0");
+    let http = http.clone().with(ACCEPT, OCI_MANIFEST);
+    let manifest = http.get(&url).await.unwrap();
     let digest = sha256(&manifest.body);
     assert!(pushed.contains(&digest), "{pushed}");
     run(env::wharf().arg("pull").arg(&reference).arg(&target)).await;

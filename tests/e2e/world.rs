@@ -67,11 +67,7 @@ impl World {
         let store = folder.path().join("store");
         std::fs::create_dir(&store).unwrap();
         let launch = wharf
-            .args([
-                "controller",
-                "--watch-all-namespaces=false",
-                "--log-level=debug",
-            ])
+            .args(["controller", "--watch-all-namespaces=false"])
             .args(IMPATIENT)
             .arg("--kubeconfig")
             .arg(api.kubeconfig())
@@ -109,7 +105,6 @@ impl World {
             .arg(&directory)
             .arg("--state")
             .arg(folder.path().join("state"))
-            .arg("--log-level=debug")
             .args(IMPATIENT)
             .args(flags);
         Self {
