@@ -47,8 +47,8 @@ async fn a_layer_that_is_repacked_gives_the_same_bytes_under_any_umask_and_time_
         ("000", "America/St_Johns"),
         ("022", "UTC"),
     ] {
-        let wharf = env::wharf().umask(umask).env("TZ", zone);
-        let world = World::standalone_with(wharf, &[]).await;
+        let run = env::wharf().arg("run").umask(umask).env("TZ", zone);
+        let world = World::standalone_with(run).await;
         world.apply(source("app", &registry.url("app"))).await;
         let object = world.ready_at("app", &pushed.revision()).await;
         let served = world.artifact(&object).await;
@@ -64,7 +64,7 @@ async fn a_layer_that_is_repacked_gives_the_same_bytes_under_any_umask_and_time_
 async fn without_passthrough_every_layer_is_repacked_to_the_same_bytes() {
     let registry = FakeRegistry::start().await;
     let files = [("a.yaml", "a: 1"), ("deep/er/b.yaml", "b: 2")];
-    let world = World::standalone(&["--passthrough=off"]).await;
+    let world = World::standalone_with(env::wharf().args(["run", "--passthrough=off"])).await;
     let mut served = Vec::new();
     for (name, layer) in [("packed", layer(&files)), ("tar-czf", plain_layer(&files))] {
         let pushed = registry.push_artifact(name, "1.0.0", layer, FLUX_CONTENT);

@@ -8,12 +8,12 @@ use wharf_test_support::registry::FLUX_CONTENT;
 use wharf_test_support::servers::{ControllerManager, eventually};
 
 use crate::env;
-use crate::objects::source;
+use crate::objects::{artifact_url, source};
 use crate::world::{World, files, get};
 
 #[tokio::test]
 async fn kubectl_shows_the_columns_of_the_contract() {
-    let world = World::cluster(&[]).await;
+    let world = World::cluster().await;
     let registry = FakeRegistry::start().await;
     let url = registry.url("app");
     let pushed = registry.push_artifact("app", "1.0.0", layer(&[("a", "1")]), FLUX_CONTENT);
@@ -47,7 +47,7 @@ async fn kubectl_shows_the_columns_of_the_contract() {
 
 #[tokio::test]
 async fn the_api_server_refuses_a_url_without_its_scheme() {
-    let world = World::cluster(&[]).await;
+    let world = World::cluster().await;
     let refused = world
         .try_apply(source("app", "docker.io/org/app"))
         .await
@@ -65,7 +65,7 @@ async fn the_api_server_refuses_a_url_without_its_scheme() {
 
 #[tokio::test]
 async fn an_unknown_field_is_pruned_and_tolerated() {
-    let world = World::cluster(&[]).await;
+    let world = World::cluster().await;
     let registry = FakeRegistry::start().await;
     let pushed = registry.push_artifact("app", "1.0.0", layer(&[("a", "1")]), FLUX_CONTENT);
     let mut source = source("app", &registry.url("app"));
@@ -85,8 +85,8 @@ async fn an_unknown_field_is_pruned_and_tolerated() {
 
 #[tokio::test]
 async fn defaults_and_the_first_status_are_those_of_the_contract() {
-    let world = World::cluster(&[]).await;
-    let other = World::cluster(&[]).await;
+    let world = World::cluster().await;
+    let other = World::cluster().await;
     // Nobody watches this namespace any more, so what the API server made of the object stays to be seen.
     let (namespace, api) = (world.namespace.clone(), env::api().await);
     drop(world);
@@ -106,7 +106,7 @@ async fn defaults_and_the_first_status_are_those_of_the_contract() {
 
 #[tokio::test]
 async fn events_tell_what_was_stored_and_what_failed_once_each() {
-    let world = World::cluster(&[]).await;
+    let world = World::cluster().await;
     let registry = FakeRegistry::start().await;
     world.apply(source("app", &registry.url("app"))).await;
     world.failed("app", "OCIArtifactPullFailed", &["404"]).await;
@@ -130,17 +130,14 @@ async fn events_tell_what_was_stored_and_what_failed_once_each() {
 
 #[tokio::test]
 async fn a_deleted_namespace_goes_and_takes_its_artifacts_along() {
-    let world = World::cluster(&[]).await;
+    let world = World::cluster().await;
     let api = env::api().await;
     let _manager = ControllerManager::start(api).await;
     let registry = FakeRegistry::start().await;
     let pushed = registry.push_artifact("app", "1.0.0", layer(&[("a", "1")]), FLUX_CONTENT);
     world.apply(source("app", &registry.url("app"))).await;
     let object = world.ready_at("app", &pushed.revision()).await;
-    let url = object["status"]["artifact"]["url"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let url = artifact_url(&object);
     assert_eq!(get(&url).await.status, 200);
 
     let path = format!("/api/v1/namespaces/{}", world.namespace);

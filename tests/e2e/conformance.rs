@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The distribution-spec's assertions against the real registries. The scriptable registry passes all of them (its own
 //! tests say so), so what it does in honest mode is what real registries do.
+#![expect(clippy::print_stdout, reason = "the report is the point")]
 
 use wharf_test_support::conformance::{GO_CONTAINERREGISTRY_FAILS, Report, Target, run};
 use wharf_test_support::servers::{PASSWORD, USERNAME};

@@ -8,7 +8,7 @@ use wharf_test_support::servers::{Distribution, PASSWORD, USERNAME, eventually};
 
 use crate::env;
 use crate::objects::{
-    REQUESTED_AT, ca_secret, condition, docker_secret, is_ready, revision, tls_source,
+    artifact_url, ca_secret, condition, docker_secret, is_ready, revision, tls_source,
 };
 use crate::publish::{Published, publish};
 use crate::world::{World, files, get, in_both_worlds};
@@ -115,10 +115,7 @@ async fn a_tag_that_is_pushed_again_is_picked_up_at_the_interval(world: World) {
     let first = fixture.push("1.0.0", "a: 1").await;
     world.apply(fixture.source("app")).await;
     let object = world.ready_at("app", &first.revision).await;
-    let old_url = object["status"]["artifact"]["url"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let old_url = artifact_url(&object);
 
     let second = fixture.push("1.0.0", "a: 2").await;
     assert_ne!(first.revision, second.revision);
@@ -143,15 +140,8 @@ async fn a_request_reconciles_at_once_and_is_recorded(world: World) {
 
     let second = fixture.push("1.0.0", "a: 2").await;
     let when = "2026-01-02T03:04:05.678Z";
-    world
-        .edit("app", |object| {
-            object["metadata"]["annotations"] = json!({REQUESTED_AT: when})
-        })
-        .await;
-    let object = world.until("app", "has handled the request", |object| {
-        object["status"]["lastHandledReconcileAt"] == when
-    });
-    let object = object.await;
+    world.request("app", when).await;
+    let object = world.answered("app", when).await;
     assert_eq!(revision(&object), second.revision);
     assert!(is_ready(&object));
 }
@@ -162,9 +152,7 @@ async fn suspending_stops_and_resuming_follows(world: World) {
     world.apply(fixture.source("app")).await;
     world.ready_at("app", &first.revision).await;
 
-    world
-        .edit("app", |object| object["spec"]["suspend"] = json!(true))
-        .await;
+    world.set("app", "suspend", json!(true)).await;
     world
         .until("app", "is suspended", |object| {
             object["spec"]["suspend"] == true
@@ -173,22 +161,13 @@ async fn suspending_stops_and_resuming_follows(world: World) {
         .await;
     let second = fixture.push("1.0.0", "a: 2").await;
     // A request that is answered without following the tag proves that nothing follows it: no need to wait and hope.
-    world
-        .edit("app", |object| {
-            object["metadata"]["annotations"] = json!({REQUESTED_AT: "now"})
-        })
-        .await;
-    let object = world.until("app", "has handled the request", |object| {
-        object["status"]["lastHandledReconcileAt"] == "now"
-    });
-    let object = object.await;
+    world.request("app", "now").await;
+    let object = world.answered("app", "now").await;
     assert_eq!(revision(&object), first.revision);
     assert_eq!(condition(&object, "Ready")[0], "True");
     assert_eq!(world.artifact(&object).await, first.layer);
 
-    world
-        .edit("app", |object| object["spec"]["suspend"] = json!(false))
-        .await;
+    world.set("app", "suspend", json!(false)).await;
     let object = world.ready_at("app", &second.revision).await;
     assert_eq!(world.artifact(&object).await, second.layer);
 }
@@ -200,10 +179,7 @@ async fn deleting_removes_what_was_served(world: World) {
     world.apply(fixture.source("other")).await;
     let object = world.ready_at("app", &pushed.revision).await;
     let other = world.ready_at("other", &pushed.revision).await;
-    let url = object["status"]["artifact"]["url"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let url = artifact_url(&object);
     let latest = object["status"]["url"].as_str().unwrap().to_owned();
 
     world.delete("app").await;
@@ -250,10 +226,7 @@ async fn what_is_deleted_while_wharf_is_away_is_removed_when_it_is_back(mut worl
     }
     let object = world.ready_at("app", &pushed.revision).await;
     let kept = world.ready_at("kept", &pushed.revision).await;
-    let url = object["status"]["artifact"]["url"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let url = artifact_url(&object);
     world.wharf.kill_9();
     world.delete("app").await;
     world.wharf.restart().await;
@@ -280,20 +253,10 @@ async fn what_was_served_is_served_again_after_a_restart_without_being_fetched(m
     );
 
     world.wharf.restart().await;
-    let url = before["status"]["artifact"]["url"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let url = artifact_url(&before);
     assert_eq!(get(&url).await.body, pushed.layer);
-    world
-        .edit("app", |object| {
-            object["metadata"]["annotations"] = json!({REQUESTED_AT: "now"})
-        })
-        .await;
-    let after = world.until("app", "has handled the request", |object| {
-        object["status"]["lastHandledReconcileAt"] == "now"
-    });
-    let after = after.await;
+    world.request("app", "now").await;
+    let after = world.answered("app", "now").await;
     // Made again, it would have been stored at another time.
     assert_eq!(before["status"]["artifact"], after["status"]["artifact"]);
     assert_eq!(
@@ -310,25 +273,17 @@ async fn a_changed_reference_is_followed(world: World) {
     world.apply(fixture.rare_source("app")).await;
     world.ready_at("app", &first.revision).await;
 
-    world
-        .edit("app", |object| {
-            object["spec"]["ref"] = json!({"tag": "2.0.0"})
-        })
-        .await;
+    world.set("app", "ref", json!({"tag": "2.0.0"})).await;
     world.ready_at("app", &second.revision).await;
 
     let (_, digest) = first.revision.split_once('@').unwrap();
     world
-        .edit("app", |object| {
-            object["spec"]["ref"] = json!({"digest": digest, "tag": "2.0.0"})
-        })
+        .set("app", "ref", json!({"digest": digest, "tag": "2.0.0"}))
         .await;
     let object = world.ready_at("app", digest).await;
     assert_eq!(world.artifact(&object).await, first.layer);
 
-    world
-        .edit("app", |object| object["spec"]["ref"] = Value::Null)
-        .await;
+    world.set("app", "ref", Value::Null).await;
     let object = world.ready_at("app", &latest.revision).await;
     assert_eq!(world.artifact(&object).await, latest.layer);
 }

@@ -65,3 +65,9 @@ pub(crate) fn revision(object: &Value) -> &str {
         .as_str()
         .unwrap_or_default()
 }
+
+/// Where what is served is; empty when nothing is.
+pub(crate) fn artifact_url(object: &Value) -> String {
+    let url = object["status"]["artifact"]["url"].as_str();
+    url.unwrap_or_default().to_owned()
+}

@@ -124,7 +124,7 @@ async fn a_disk_that_takes_no_more_is_a_storage_failure_and_the_old_artifact_is_
     let registry = FakeRegistry::start().await;
     let small = registry.push_artifact("app", "1.0.0", layer(&[("a", "1")]), FLUX_CONTENT);
     // Beyond 1 MiB the kernel refuses to write, as it does on a full disk.
-    let world = World::standalone_with(env::wharf().file_size_limit(1024), &[]).await;
+    let world = World::standalone_with(env::wharf().arg("run").file_size_limit(1024)).await;
     world.apply(source("app", &registry.url("app"))).await;
     world.ready_at("app", &small.revision()).await;
 
@@ -219,7 +219,7 @@ async fn a_file_with_an_unknown_field_is_refused_with_file_and_line_and_the_othe
 
 #[tokio::test]
 async fn a_url_without_its_scheme_stalls_and_the_message_names_the_fix() {
-    let world = World::standalone(&[]).await;
+    let world = World::standalone().await;
     world.apply(source("app", "docker.io/org/app")).await;
     world
         .stalled(
@@ -236,7 +236,7 @@ async fn a_url_without_its_scheme_stalls_and_the_message_names_the_fix() {
 
 #[tokio::test]
 async fn health_readiness_and_metrics_are_served() {
-    let world = World::standalone(&[]).await;
+    let world = World::standalone().await;
     let registry = FakeRegistry::start().await;
     let pushed = registry.push_artifact("app", "1.0.0", layer(&[("a", "1")]), FLUX_CONTENT);
     world.apply(source("app", &registry.url("app"))).await;

@@ -81,9 +81,7 @@ async fn a_field_that_is_not_built_keeps_what_was_served(world: World) {
     world.ready_at("app", &pushed.revision()).await;
 
     world
-        .edit("app", |object| {
-            object["spec"]["verify"] = json!({"provider": "cosign"})
-        })
+        .set("app", "verify", json!({"provider": "cosign"}))
         .await;
     let object = world
         .stalled("app", "UnsupportedField", &["spec.verify"])
@@ -91,9 +89,7 @@ async fn a_field_that_is_not_built_keeps_what_was_served(world: World) {
     assert_eq!(revision(&object), pushed.revision());
     assert_eq!(world.artifact(&object).await, pushed.layer);
 
-    world
-        .edit("app", |object| object["spec"]["verify"] = Value::Null)
-        .await;
+    world.set("app", "verify", Value::Null).await;
     let object = world.ready_at("app", &pushed.revision()).await;
     assert_eq!(condition(&object, "Stalled")[0], "");
 }

@@ -14,7 +14,7 @@ use wharf_test_support::servers::http::{Answer, Http};
 use wharf_test_support::servers::{ApiServer, Launch, Wharf, eventually, scratch};
 
 use crate::env;
-use crate::objects::{condition, is_ready, revision};
+use crate::objects::{REQUESTED_AT, condition, is_ready, revision};
 
 /// A place with sources, and the `wharf` that looks after them.
 pub(crate) struct World {
@@ -37,37 +37,35 @@ macro_rules! in_both_worlds {
         mod cluster {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario(crate::world::World::cluster(&[]).await).await;
+                super::$scenario(crate::world::World::cluster().await).await;
             })+
         }
         mod standalone {
             $(#[tokio::test]
             async fn $scenario() {
-                super::$scenario(crate::world::World::standalone(&[]).await).await;
+                super::$scenario(crate::world::World::standalone().await).await;
             })+
         }
     };
 }
 pub(crate) use in_both_worlds;
 
+/// So that what must not be in a log has every chance to get there.
+const TALKATIVE: &str = "--log-level=debug";
 /// Failures are tried again soon, so that a test need not wait.
 const IMPATIENT: [&str; 2] = ["--min-retry-delay=250ms", "--max-retry-delay=2s"];
 
 impl World {
     /// A namespace of the shared API server, and a controller that watches nothing else.
-    pub(crate) async fn cluster(flags: &[&str]) -> Self {
-        Self::cluster_with(env::wharf().args(flags)).await
-    }
-
-    pub(crate) async fn cluster_with(wharf: Launch) -> Self {
+    pub(crate) async fn cluster() -> Self {
         let api = env::api().await;
         let folder = scratch("cluster");
         let namespace = new_namespace();
         api.namespace(&namespace).await;
         let store = folder.path().join("store");
         std::fs::create_dir(&store).unwrap();
-        let launch = wharf
-            .args(["controller", "--watch-all-namespaces=false"])
+        let launch = env::wharf()
+            .args(["controller", "--watch-all-namespaces=false", TALKATIVE])
             .args(IMPATIENT)
             .arg("--kubeconfig")
             .arg(api.kubeconfig())
@@ -85,30 +83,22 @@ impl World {
     }
 
     /// A directory.
-    pub(crate) async fn standalone(flags: &[&str]) -> Self {
-        Self::standalone_with(env::wharf(), flags).await
+    pub(crate) async fn standalone() -> Self {
+        Self::standalone_with(env::wharf().arg("run").arg(TALKATIVE)).await
     }
 
-    pub(crate) async fn standalone_with(wharf: Launch, flags: &[&str]) -> Self {
-        let mut world = Self::standalone_spawned(wharf, flags);
-        world.wharf.ready().await;
-        world
-    }
-
-    /// A directory whose `wharf` may not be ready yet.
-    pub(crate) fn standalone_spawned(wharf: Launch, flags: &[&str]) -> Self {
+    /// A directory that this `wharf run` looks after.
+    pub(crate) async fn standalone_with(run: Launch) -> Self {
         let folder = scratch("standalone");
         let directory = folder.path().join("sources");
         std::fs::create_dir(&directory).unwrap();
-        let launch = wharf
-            .arg("run")
+        let launch = run
             .arg(&directory)
             .arg("--state")
             .arg(folder.path().join("state"))
-            .args(IMPATIENT)
-            .args(flags);
+            .args(IMPATIENT);
         Self {
-            wharf: Wharf::spawn(launch),
+            wharf: Wharf::start(launch).await,
             namespace: "apps".to_owned(),
             place: Place::Directory(directory),
             applied: Mutex::default(),
@@ -145,18 +135,34 @@ impl World {
                     .await?;
             }
             Place::Directory(directory) => {
-                write_whole(&directory.join(file_name(&object)), &yaml(&object))
+                write_whole(&directory.join(file_name(&object)), &yaml(&object));
             }
         }
         self.applied().insert(key(&object), object);
         Ok(())
     }
 
-    /// Changes a source that was applied.
-    pub(crate) async fn edit(&self, name: &str, change: impl FnOnce(&mut Value)) {
+    /// Changes a field of the spec of a source that was applied; null removes it.
+    pub(crate) async fn set(&self, name: &str, field: &str, value: Value) {
         let mut object = self.applied()[&format!("OCIRepository/{name}")].clone();
-        change(&mut object);
+        object["spec"][field] = value;
         self.apply(object).await;
+    }
+
+    /// Asks for a run at once.
+    pub(crate) async fn request(&self, name: &str, when: &str) {
+        let mut object = self.applied()[&format!("OCIRepository/{name}")].clone();
+        object["metadata"]["annotations"] = json!({REQUESTED_AT: when});
+        self.apply(object).await;
+    }
+
+    /// Waits until a request was answered.
+    pub(crate) async fn answered(&self, name: &str, when: &str) -> Value {
+        let what = format!("has answered the request of {when}");
+        self.until(name, &what, |object| {
+            object["status"]["lastHandledReconcileAt"] == when
+        })
+        .await
     }
 
     /// Deletes a source.
@@ -178,7 +184,7 @@ impl World {
                 .await;
             }
             Place::Directory(directory) => {
-                std::fs::remove_file(directory.join(file_name(&object))).unwrap()
+                std::fs::remove_file(directory.join(file_name(&object))).unwrap();
             }
         }
     }
@@ -261,7 +267,7 @@ impl World {
         let name = object["metadata"]["name"].as_str().unwrap();
         let manifest = revision(object)
             .rsplit_once('@')
-            .map_or(revision(object), |(_, digest)| digest);
+            .map_or_else(|| revision(object), |(_, digest)| digest);
         let folder = format!("ocirepository/{}/{name}", self.namespace);
         assert_eq!(text("path"), format!("{folder}/{manifest}.tar.gz"));
         assert_eq!(text("url"), self.wharf.url(&text("path")));
@@ -297,7 +303,7 @@ impl World {
                 let lines = self.wharf.log();
                 let rows = lines
                     .lines()
-                    .filter(|line| line.contains(&format!("{}/{name}", self.namespace)));
+                    .filter(|line| line.starts_with(&format!("{}/{name} ", self.namespace)));
                 rows.map(|line| (String::new(), line.to_owned())).collect()
             }
         }

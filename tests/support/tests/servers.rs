@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The real servers start, answer, and are gone afterwards, whatever happens to the test.
-#![expect(clippy::unwrap_used, reason = "a test's helper may stop the test")]
 
 use std::path::Path;
 use std::process::Command;
@@ -100,7 +99,7 @@ async fn a_process_that_ends_early_is_told_with_the_end_of_its_log() {
         .await
         .unwrap_err();
     assert!(
-        error.contains("the port is taken") && error.contains("3"),
+        error.contains("the port is taken") && error.contains('3'),
         "{error}"
     );
 }

@@ -23,8 +23,13 @@ mod referrers;
 mod warden;
 mod wharf;
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher as _;
 use std::net::TcpListener;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 pub use api_server::ApiServer;
@@ -39,6 +44,7 @@ pub use wharf::{Launch, Wharf};
 
 /// How long anything may take before a test gives up on it. Generous: two slow cores run everything at once.
 pub const PATIENCE: Duration = Duration::from_mins(1);
+const PORTS: Range<u16> = 12_000..32_000;
 const POLL: Duration = Duration::from_millis(80);
 
 /// Waits until `check` says `Ok`.
@@ -102,7 +108,16 @@ fn tools() -> PathBuf {
 }
 
 /// A port of 127.0.0.1 that was free a moment ago.
+///
+/// It is below those that the kernel gives to outgoing connections, so only another server can take it, also while
+/// whoever has it is started again.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a free port");
-    listener.local_addr().expect("read the port").port()
+    static NEXT: LazyLock<AtomicU64> = LazyLock::new(|| RandomState::new().hash_one(0).into());
+    let ports = u64::from(PORTS.end - PORTS.start);
+    let mut candidates = std::iter::repeat_with(|| {
+        let offset = NEXT.fetch_add(1, Ordering::Relaxed) % ports;
+        PORTS.start + u16::try_from(offset).expect("an offset into ports is a port")
+    });
+    let free = candidates.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.expect("candidates do not end")
 }
