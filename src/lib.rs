@@ -2,7 +2,7 @@
 //! The map of modules.
 //!
 //! ```text
-//! cluster | standalone ──Trigger──▶ engine ──▶ reconcile        
+//! cluster | standalone ──Trigger──▶ engine ──▶ reconcile
 //!        ▲                                        │ source::decide   -> Plan      (pure)
 //!        │                                        │ pipeline::run    -> Outcome   resolve, verify, fetch, pack, publish
 //!        └────────── ports: status, events ◀──────┘ source::conclude -> Report    (pure)

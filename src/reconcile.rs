@@ -195,14 +195,14 @@ impl Reconciler {
             let store = self.tools.store.clone();
             match tokio::task::spawn_blocking(move || store.remove(&key)).await {
                 Ok(Ok(())) => {
-                    tracing::info!(source = %id, "source is gone, its artifacts were removed")
+                    tracing::info!(source = %id, "source is gone, its artifacts were removed");
                 }
                 Ok(Err(error)) => {
                     tracing::warn!(source = %id, error = %chain(&error), "could not remove the artifacts of a deleted source");
                     return Verdict::Schedule(self.settings.policy.after_failure(4, None));
                 }
                 Err(error) => {
-                    tracing::error!(source = %id, error = %error, "removing artifacts was interrupted")
+                    tracing::error!(source = %id, error = %error, "removing artifacts was interrupted");
                 }
             }
         }
@@ -239,7 +239,7 @@ impl Reconciler {
         match error {
             PortError::NotFound { .. } => return Verdict::Schedule(Next::After(MOMENT)),
             PortError::Conflict { .. } => {
-                tracing::debug!(source = %id, "the object changed during the run")
+                tracing::debug!(source = %id, "the object changed during the run");
             }
             _ => tracing::warn!(source = %id, error = %chain(error), "could not write the status"),
         }

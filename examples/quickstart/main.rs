@@ -32,21 +32,21 @@ async fn tell() -> Result<(), Box<dyn Error>> {
     let demo = Demo::prepare(&mut story).await?;
 
     story.chapter("Push a directory of manifests");
-    demo.push(&demo.app()).await?;
+    demo.push(&Demo::app()).await?;
 
     story.chapter("Run Wharf over a directory with one OCIRepository");
     let mut wharf = demo.start_wharf()?;
     let first = demo.wait_for_artifact(None).await?;
 
     story.chapter("Download what it serves, as kustomize-controller would");
-    story.show_artifact(&first, &steps::download(&first).await?)?;
+    steps::show_artifact(&first, &steps::download(&first).await?)?;
 
     story.chapter("Push a new build of the same tag and watch the source follow");
     demo.push(&demo.changed_app()?).await?;
     let second = demo.wait_for_artifact(Some(&first)).await?;
-    story.show_artifact(&second, &steps::download(&second).await?)?;
+    steps::show_artifact(&second, &steps::download(&second).await?)?;
 
     demo.stop(&mut wharf).await?;
-    story.end();
+    steps::end();
     Ok(())
 }

@@ -42,29 +42,6 @@ impl Story {
         self.chapters += 1;
         println!("\n--- {}. {title}", self.chapters);
     }
-
-    /// Proves a download against the status and lists what is in it.
-    pub(crate) fn show_artifact(&self, artifact: &Artifact, bytes: &[u8]) -> Result<()> {
-        let digest = Digest::sha256_of(bytes);
-        println!("$ curl -s {} | sha256sum", artifact.url);
-        println!("{}  (status says {})", digest.hex(), artifact.digest);
-        if digest.to_string() != artifact.digest {
-            return Err("the download is not what the status says".into());
-        }
-        println!("$ curl -s {} | tar tz", artifact.url);
-        for entry in archive::list(bytes, &Limits::default())? {
-            println!("{:>8}  {}", entry.size, entry.name);
-        }
-        Ok(())
-    }
-
-    /// Closes the story.
-    pub(crate) fn end(&self) {
-        println!("\nDone: pushed, stored, served, followed. Nothing is left running.");
-        println!(
-            "Next: wharf run --help, or in a cluster: wharf crds | kubectl apply -f - && wharf controller --help"
-        );
-    }
 }
 
 /// The stage: a registry, a state directory, and the program.
@@ -113,7 +90,7 @@ impl Demo {
     }
 
     /// The manifests as they are in the repository.
-    pub(crate) fn app(&self) -> PathBuf {
+    pub(crate) fn app() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart/app")
     }
 
@@ -121,7 +98,7 @@ impl Demo {
     pub(crate) fn changed_app(&self) -> Result<PathBuf> {
         let copy = self.scratch.path().join("app");
         fs::create_dir(&copy)?;
-        for entry in fs::read_dir(self.app())? {
+        for entry in fs::read_dir(Self::app())? {
             let entry = entry?;
             let text = fs::read_to_string(entry.path())?;
             fs::write(
@@ -197,6 +174,29 @@ impl Demo {
     }
 }
 
+/// Proves a download against the status and lists what is in it.
+pub(crate) fn show_artifact(artifact: &Artifact, bytes: &[u8]) -> Result<()> {
+    let digest = Digest::sha256_of(bytes);
+    println!("$ curl -s {} | sha256sum", artifact.url);
+    println!("{}  (status says {})", digest.hex(), artifact.digest);
+    if digest.to_string() != artifact.digest {
+        return Err("the download is not what the status says".into());
+    }
+    println!("$ curl -s {} | tar tz", artifact.url);
+    for entry in archive::list(bytes, &Limits::default())? {
+        println!("{:>8}  {}", entry.size, entry.name);
+    }
+    Ok(())
+}
+
+/// Closes the story.
+pub(crate) fn end() {
+    println!("\nDone: pushed, stored, served, followed. Nothing is left running.");
+    println!(
+        "Next: wharf run --help, or in a cluster: wharf crds | kubectl apply -f - && wharf controller --help"
+    );
+}
+
 /// GET, as any consumer would.
 pub(crate) async fn download(artifact: &Artifact) -> Result<Bytes> {
     let url: hyper::Uri = artifact.url.parse()?;
@@ -226,13 +226,11 @@ async fn local_registry() -> Result<(String, Option<FakeRegistry>)> {
         .bind(([127, 0, 0, 1], 5050).into())
         .start()
         .await;
-    match usual {
-        Ok(registry) => Ok((REGISTRY.to_owned(), Some(registry))),
-        Err(_) => {
-            let registry = FakeRegistry::start().await;
-            Ok((registry.host(), Some(registry)))
-        }
+    if let Ok(registry) = usual {
+        return Ok((REGISTRY.to_owned(), Some(registry)));
     }
+    let registry = FakeRegistry::start().await;
+    Ok((registry.host(), Some(registry)))
 }
 
 /// A copy of the sources that names another registry.

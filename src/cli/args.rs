@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The flags, as they are typed. Nothing is checked here beyond a flag's own form; [`super::config`] makes values of them.
 
+#![expect(
+    clippy::doc_markdown,
+    reason = "the command line shows these comments as plain text"
+)]
+
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};

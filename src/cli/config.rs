@@ -34,6 +34,12 @@ pub fn duration_of(flag: &str, text: &str) -> Result<Duration, Failure> {
     duration::parse(text).map_err(|error| Failure::usage(format!("{flag}: {error}")))
 }
 
+/// Wrong usage is said before anything on this machine is looked at.
+pub fn check(args: &CommonArgs) -> Result<(), Failure> {
+    policy(args)?;
+    retention(args).map(drop)
+}
+
 /// How to wait between runs.
 pub fn policy(args: &CommonArgs) -> Result<Policy, Failure> {
     let min_retry = duration_of("--min-retry-delay", &args.min_retry_delay)?;

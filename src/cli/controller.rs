@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use super::{
     Exit, Failure,
     args::ControllerArgs,
+    config,
     process::{self, Process, Sockets},
 };
 use crate::cluster::{self, Scope};
@@ -14,6 +15,7 @@ use crate::cluster::{self, Scope};
 pub(super) async fn run(args: ControllerArgs) -> Result<Exit, Failure> {
     process::log(&args.common, args.log_encoding)?;
     let stop = process::stop_on_signal()?;
+    config::check(&args.common)?;
     let scope = scope(&args)?;
     let client = cluster::connect(args.kubeconfig.as_deref()).await;
     let client = client.map_err(|error| Failure::new("could not reach the cluster", error))?;

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Exit, Failure,
     args::{Output, RunArgs},
+    config,
     process::{self, Process, Sockets},
 };
 use crate::standalone::{Format, Printer, Progress, Standalone};
@@ -21,13 +22,14 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         .state
         .clone()
         .unwrap_or_else(|| args.dir.join(".wharf"));
-    must_exist(&args.dir)?;
+    config::check(&args.common)?;
     let sockets = Sockets::bind(
         &args.storage_addr,
         args.metrics_addr.as_deref(),
         args.health_addr.as_deref(),
     )
     .await?;
+    must_exist(&args.dir)?;
     let process = Process::prepare(
         &args.common,
         &state.join("store"),

@@ -300,12 +300,11 @@ mod tests {
 
     #[test]
     fn an_error_is_written_with_its_causes() {
-        let cause = io::Error::other("connection reset");
-        let error = crate::store::StoreError::Io {
-            doing: "read",
-            path: "blob".into(),
-            source: cause,
-        };
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read blob")]
+        struct Unreadable(#[source] io::Error);
+
+        let error = Unreadable(io::Error::other("connection reset"));
         let line = json(|| tracing::error!(error = &error as &dyn Error, "failed"));
         assert_eq!(line["error"], "cannot read blob: connection reset");
     }

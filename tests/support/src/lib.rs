@@ -4,6 +4,7 @@
 //! - [`FakeRegistry`] is an OCI registry on a port of its own. It is honest until a test scripts a fault.
 //! - [`artifacts`] makes layers, good and bad.
 //! - [`conformance`] asks any registry, this one or a real one, thirty questions from the distribution-spec.
+//! - [`servers`] starts the real servers that Wharf is tested against, and `wharf` itself.
 //! - [`tls`] makes certificate authorities and the certificates, good and bad, that they sign.
 //!
 //! What it is not: a part of Wharf. It depends on none of Wharf's crates, so that a mistake made there is not made here
@@ -32,6 +33,7 @@
 pub mod artifacts;
 pub mod conformance;
 pub mod registry;
+pub mod servers;
 pub mod tls;
 
 pub use registry::FakeRegistry;

@@ -114,6 +114,20 @@ impl Default for Limits {
 }
 
 /// A registry client. One per process; cheap to clone.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use wharf_oci::registry::{Access, Client, Options, Target};
+///
+/// let client = Client::new(Options::default())?;
+/// let session = client.session("ghcr.io/org/app".parse()?, &Access::default())?;
+/// let resolved = session.resolve(&Target::Tag("1.0.0".parse()?)).await?;
+/// let image = session.image(&resolved).await?;
+/// let mut file = tokio::fs::File::create_new("layer").await?;
+/// session.download(&image.manifest.layers[0], &mut file).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Client(Arc<Shared>);
 

@@ -50,6 +50,9 @@ pub(crate) enum ConnectError {
     /// The URL has no host that can be dialled.
     #[error("the URL names no host that can be dialled")]
     NoHost,
+    /// The host is written in a way that no certificate can be for.
+    #[error("{host} is not a name or address that a TLS certificate can be for")]
+    Name { host: String },
     /// The name did not resolve.
     #[error("host name {host} could not be resolved")]
     Resolve {
@@ -116,7 +119,7 @@ pub(crate) enum ConnectError {
 impl ConnectError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
-            Self::NoHost => ErrorKind::Protocol,
+            Self::NoHost | Self::Name { .. } => ErrorKind::Protocol,
             Self::Resolve { .. }
             | Self::NoAddress { .. }
             | Self::Dial { .. }
@@ -280,7 +283,9 @@ impl Connector {
         host: &str,
         stream: TcpStream,
     ) -> Result<TokioIo<Box<dyn Stream>>, ConnectError> {
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Name {
+            host: host.to_owned(),
+        })?;
         let after = self.timeouts.handshake;
         let handshake = TlsConnector::from(self.tls.clone()).connect(name, stream);
         match timeout(after, handshake).await {

@@ -44,6 +44,9 @@ pub(crate) enum Problem {
     },
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A certificate was not accepted by who expected that nothing is verified, as Flux does then.
+    #[error("{0}; allowing plain HTTP (`insecure`) does not turn verification off")]
+    Verified(ConnectError),
     /// The connection broke in the middle.
     #[error("the connection to {host} broke")]
     Broken {
@@ -113,7 +116,7 @@ impl Problem {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.kind(),
             Self::NoCredentials { .. } => ErrorKind::Unauthorized,
-            Self::Connect(error) => error.kind(),
+            Self::Connect(error) | Self::Verified(error) => error.kind(),
             Self::Broken { .. } => ErrorKind::Unreachable,
             Self::Timeout { .. } | Self::TooSlow { .. } => ErrorKind::Timeout,
             Self::Digest { .. } | Self::StoredAs { .. } => ErrorKind::DigestMismatch,

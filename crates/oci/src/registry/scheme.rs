@@ -15,6 +15,7 @@ use crate::Repository;
 
 use super::{
     access::Transport,
+    connector::ConnectError,
     origin::{Link, Scheme},
     problem::Problem,
     wire::{self, Wire},
@@ -32,7 +33,19 @@ pub(crate) async fn choose(
     if transport == Transport::Https && !is_exempt(repository.host()) {
         return Ok(Scheme::Https);
     }
-    let registry = repository.registry();
+    probe(wire, repository.registry())
+        .await
+        .map_err(|problem| match problem {
+            Problem::Connect(error @ ConnectError::Certificate(_))
+                if transport == Transport::PlainHttpAllowed =>
+            {
+                Problem::Verified(error)
+            }
+            other => other,
+        })
+}
+
+async fn probe(wire: &Wire, registry: &str) -> Result<Scheme, Problem> {
     let mut secure = pin!(ping(wire, registry, Scheme::Https));
     match timeout(HEAD_START, &mut secure).await {
         Ok(Ok(())) => return Ok(Scheme::Https),

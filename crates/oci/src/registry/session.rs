@@ -157,8 +157,7 @@ impl Session {
         }
     }
 
-    /// HEAD has no body to explain itself with, so that a refusal of it is looked at again with GET. Not when the
-    /// registry wants fewer requests.
+    /// HEAD has no body to explain itself with, so that a refusal of it is looked at again with GET.
     async fn try_resolve(&self, tag: &Tag) -> Result<Digest, Problem> {
         match self.manifest_reply(Method::HEAD, tag.as_str()).await {
             Ok(reply) => {
@@ -166,10 +165,8 @@ impl Session {
                     return Ok(digest);
                 }
             }
-            Err(problem) => match problem.status() {
-                None | Some(StatusCode::TOO_MANY_REQUESTS) => return Err(problem),
-                Some(_) => {}
-            },
+            Err(problem) if get_may_help(&problem) => {}
+            Err(problem) => return Err(problem),
         }
         let (bytes, _) = self.manifest_bytes(tag.as_str()).await?;
         Ok(Digest::sha256_of(&bytes))
@@ -225,6 +222,17 @@ impl fmt::Debug for Session {
             .field("credentials", &self.0.credentials)
             .finish_non_exhaustive()
     }
+}
+
+/// Not when the registry wants fewer requests, and not when it does not know us: each failed login counts somewhere.
+fn get_may_help(problem: &Problem) -> bool {
+    let is_final = |status| {
+        matches!(
+            status,
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED
+        )
+    };
+    matches!(problem, Problem::Answer { answer, .. } if !is_final(answer.status))
 }
 
 /// A hint: the bytes decide as soon as they are there.

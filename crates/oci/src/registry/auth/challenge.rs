@@ -158,29 +158,31 @@ mod tests {
         Challenges::parse(values.iter().map(|value| value.as_bytes()))
     }
 
-    fn bearer(realm: &str, service: Option<&str>) -> Option<Bearer> {
-        Some(Bearer {
+    fn bearer(realm: &str, service: Option<&str>) -> Bearer {
+        Bearer {
             realm: realm.into(),
             service: service.map(Into::into),
-        })
+        }
     }
 
     #[test]
     fn the_usual_forms_are_read() {
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;
         assert_eq!(
-            parse(&[hub]).bearer,
+            parse(&[hub]).bearer.unwrap(),
             bearer("https://auth.docker.io/token", Some("registry.docker.io"))
         );
         assert!(parse(&[r#"Basic realm="Registry Realm""#]).basic);
         assert!(parse(&["Basic"]).basic);
         assert!(parse(&["basic realm=x"]).basic);
         assert_eq!(
-            parse(&["BEARER realm=https://a/t"]).bearer,
+            parse(&["BEARER realm=https://a/t"]).bearer.unwrap(),
             bearer("https://a/t", None)
         );
         assert_eq!(
-            parse(&[r#"Bearer realm = "https://a/t" , service = s"#]).bearer,
+            parse(&[r#"Bearer realm = "https://a/t" , service = s"#])
+                .bearer
+                .unwrap(),
             bearer("https://a/t", Some("s"))
         );
     }
@@ -191,8 +193,8 @@ mod tests {
             r#"Negotiate, Basic realm="a, b", charset="UTF-8", Bearer realm="https://a/t""#,
         ]);
         assert_eq!(
-            (one.basic, &one.bearer),
-            (true, &bearer("https://a/t", None))
+            (one.basic, one.bearer.unwrap()),
+            (true, bearer("https://a/t", None))
         );
         assert_eq!(one.schemes, ["Negotiate", "Basic", "Bearer"]);
         let several = parse(&[r#"Bearer realm="https://a/t""#, r#"Basic realm="b""#]);
@@ -202,7 +204,10 @@ mod tests {
     #[test]
     fn quotes_keep_commas_and_escapes() {
         let got = parse(&[r#"Bearer realm="https://a/t?x=\"1\",2",service="a\\b""#]);
-        assert_eq!(got.bearer, bearer(r#"https://a/t?x="1",2"#, Some(r"a\b")));
+        assert_eq!(
+            got.bearer.unwrap(),
+            bearer(r#"https://a/t?x="1",2"#, Some(r"a\b"))
+        );
     }
 
     #[test]

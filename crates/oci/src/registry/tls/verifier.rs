@@ -132,3 +132,95 @@ impl ServerCertVerifier for Verifier {
         self.algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyPair, date_time_ymd,
+    };
+
+    use super::*;
+
+    /// A moment in 2026.
+    const NOW: Duration = Duration::from_secs(1_780_000_000);
+
+    fn params() -> CertificateParams {
+        let mut params = CertificateParams::new(["r.example".to_owned()]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    }
+
+    fn signed(params: &CertificateParams, key: &KeyPair) -> CertificateDer<'static> {
+        params.self_signed(key).unwrap().der().clone()
+    }
+
+    fn verdict(
+        configured: &CertificateDer<'static>,
+        presented: &CertificateDer<'static>,
+        name: &str,
+    ) -> Result<(), String> {
+        let (roots, provider) = (RootCertStore::empty(), super::super::provider());
+        let configured = std::slice::from_ref(configured);
+        let verifier = Verifier::new(&roots, configured, &provider).unwrap();
+        let name = ServerName::try_from(name).unwrap();
+        verifier
+            .verify_server_cert(presented, &[], &name, &[], UnixTime::since_unix_epoch(NOW))
+            .map(drop)
+            .map_err(|error| {
+                super::super::CertificateProblem::within(&error)
+                    .unwrap()
+                    .to_string()
+            })
+    }
+
+    #[test]
+    fn a_configured_certificate_that_is_its_own_authority_is_held_to_all_else() {
+        let key = KeyPair::generate().unwrap();
+        let good = signed(&params(), &key);
+        assert_eq!(verdict(&good, &good, "r.example"), Ok(()));
+
+        let refused = |certificate: &CertificateDer<'static>, name, words: &str| {
+            let text = verdict(certificate, certificate, name).unwrap_err();
+            assert!(text.contains(words), "{words}: {text}");
+        };
+        refused(&good, "other.example", "not valid for that name");
+        let mut expired = params();
+        expired.not_after = date_time_ymd(2026, 1, 1);
+        refused(&signed(&expired, &key), "r.example", "has expired");
+        let mut early = params();
+        early.not_before = date_time_ymd(2027, 1, 1);
+        refused(&signed(&early, &key), "r.example", "is not valid yet");
+        let mut client = params();
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        refused(&signed(&client, &key), "r.example", "not meant for servers");
+        let mut nameless = params();
+        nameless.subject_alt_names.clear();
+        refused(
+            &signed(&nameless, &key),
+            "r.example",
+            "no subject alternative names",
+        );
+    }
+
+    #[test]
+    fn a_twin_with_the_same_key_is_not_the_configured_certificate() {
+        let key = KeyPair::generate().unwrap();
+        let good = signed(&params(), &key);
+        let mut twin = params();
+        twin.serial_number = Some(7_u64.into());
+        let text = verdict(&good, &signed(&twin, &key), "r.example").unwrap_err();
+        assert!(text.contains("unknown issuer"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_told_of() {
+        let good = signed(&params(), &KeyPair::generate().unwrap());
+        for bad in [&b""[..], b"\x30", &[0xff; 100]] {
+            let text =
+                verdict(&good, &CertificateDer::from(bad.to_vec()), "r.example").unwrap_err();
+            assert!(text.contains("it cannot be read"), "{text}");
+        }
+    }
+}
