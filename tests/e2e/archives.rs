@@ -20,11 +20,31 @@ async fn an_archive_that_is_unsafe_or_broken_is_refused_and_the_old_one_is_serve
         ("text", not_gzip(), &["not gzip"]),
         ("empty", Vec::new(), &[]),
         ("gzip-of-text", gzip(&not_gzip()), &[]),
-        ("cut-gzip", truncated(&whole, whole.len() - 20), &["truncated"]),
-        ("cut-tar", gzip(&Layer::new().file("a", "x".repeat(5000)).tar()[..2000]), &["truncated"]),
-        ("parent", Layer::new().file("ok", "1").file("../evil", "x").gzip(), &["../evil"]),
-        ("hidden-parent", Layer::new().file("a/../../evil", "x").gzip(), &["a/../../evil"]),
-        ("absolute", Layer::new().file("/etc/evil", "x").gzip(), &["/etc/evil"]),
+        (
+            "cut-gzip",
+            truncated(&whole, whole.len() - 20),
+            &["truncated"],
+        ),
+        (
+            "cut-tar",
+            gzip(&Layer::new().file("a", "x".repeat(5000)).tar()[..2000]),
+            &["truncated"],
+        ),
+        (
+            "parent",
+            Layer::new().file("ok", "1").file("../evil", "x").gzip(),
+            &["../evil"],
+        ),
+        (
+            "hidden-parent",
+            Layer::new().file("a/../../evil", "x").gzip(),
+            &["a/../../evil"],
+        ),
+        (
+            "absolute",
+            Layer::new().file("/etc/evil", "x").gzip(),
+            &["/etc/evil"],
+        ),
         ("bomb", bomb(256 << 20), &["limit"]),
     ];
     let registry = FakeRegistry::start().await;
@@ -38,7 +58,9 @@ async fn an_archive_that_is_unsafe_or_broken_is_refused_and_the_old_one_is_serve
         registry.push_artifact(name, "1.0.0", bad.clone(), FLUX_CONTENT);
     }
     for ((name, _, words), good) in cases.iter().zip(&good) {
-        let object = world.failed(name, "OCIArtifactLayerOperationFailed", words).await;
+        let object = world
+            .failed(name, "OCIArtifactLayerOperationFailed", words)
+            .await;
         assert_eq!(condition(&object, "FetchFailed")[0], "True", "{name}");
         assert_eq!(revision(&object), good.revision());
         assert_eq!(world.artifact(&object).await, good.layer);
@@ -69,6 +91,8 @@ async fn links_and_devices_are_left_out_and_said_so(world: World) {
     let names: Vec<_> = names.filter(|name| name != ".").collect();
     assert_eq!(names, ["kept"]);
     let events = world.events("app").await;
-    let told = events.iter().any(|(_, message)| message.contains("left out") && message.contains('4'));
+    let told = events
+        .iter()
+        .any(|(_, message)| message.contains("left out") && message.contains('4'));
     assert!(told, "{events:?}");
 }

@@ -17,14 +17,16 @@ in_both_worlds!(a_canonical_layer_is_served_byte_for_byte);
 async fn a_canonical_layer_is_served_byte_for_byte(world: World) {
     let registry = FakeRegistry::start().await;
     let text = random_text(300, 7);
-    let files = [("a.yaml", "a: 1"), ("deep/er/b.yaml", text.as_str()), ("größe.txt", "µ")];
-    for (name, layer) in [("packed", layer(&files)), ("tar-czf", plain_layer(&files))] {
-        let pushed = registry.push_artifact(name, "1.0.0", layer, FLUX_CONTENT);
-        world.apply(source(name, &registry.url(name))).await;
-        let object = world.ready_at(name, &pushed.revision()).await;
-        assert_eq!(world.artifact(&object).await, pushed.layer);
-        assert_eq!(object["status"]["artifact"]["digest"], pushed.layer_digest);
-    }
+    let canonical = layer(&[
+        ("a.yaml", "a: 1"),
+        ("deep/er/b.yaml", &text),
+        ("größe.txt", "µ"),
+    ]);
+    let pushed = registry.push_artifact("app", "1.0.0", canonical, FLUX_CONTENT);
+    world.apply(source("app", &registry.url("app"))).await;
+    let object = world.ready_at("app", &pushed.revision()).await;
+    assert_eq!(object["status"]["artifact"]["digest"], pushed.layer_digest);
+    assert!(world.artifact(&object).await == pushed.layer);
 }
 
 #[tokio::test]
@@ -39,14 +41,21 @@ async fn a_layer_that_is_repacked_gives_the_same_bytes_under_any_umask_and_time_
         .gzip();
     let pushed = registry.push_artifact("app", "1.0.0", strange, FLUX_CONTENT);
     let mut seen = BTreeMap::new();
-    for (umask, zone) in [("022", "UTC"), ("077", "Asia/Kolkata"), ("000", "America/St_Johns"), ("022", "UTC")] {
+    for (umask, zone) in [
+        ("022", "UTC"),
+        ("077", "Asia/Kolkata"),
+        ("000", "America/St_Johns"),
+        ("022", "UTC"),
+    ] {
         let wharf = env::wharf().umask(umask).env("TZ", zone);
         let world = World::standalone_with(wharf, &[]).await;
         world.apply(source("app", &registry.url("app"))).await;
         let object = world.ready_at("app", &pushed.revision()).await;
         let served = world.artifact(&object).await;
-        assert_ne!(served, pushed.layer);
-        seen.entry(sha256(&served)).or_insert_with(Vec::new).push((umask, zone));
+        assert!(served != pushed.layer);
+        seen.entry(sha256(&served))
+            .or_insert_with(Vec::new)
+            .push((umask, zone));
     }
     assert_eq!(seen.len(), 1, "{seen:?}");
 }
@@ -63,5 +72,5 @@ async fn without_passthrough_every_layer_is_repacked_to_the_same_bytes() {
         let object = world.ready_at(name, &pushed.revision()).await;
         served.push(world.artifact(&object).await);
     }
-    assert_eq!(served[0], served[1]);
+    assert!(served[0] == served[1]);
 }

@@ -2,7 +2,9 @@
 //! The servers that all tests share. They are started by the first test that asks, and end with the process.
 
 use tokio::sync::OnceCell;
-use wharf_test_support::servers::{ApiServer, Distribution, Launch, ReferrersRegistry, foreign_crds, scratch};
+use wharf_test_support::servers::{
+    ApiServer, Distribution, Launch, ReferrersRegistry, foreign_crds, scratch,
+};
 
 /// The API server, with Wharf's definitions as `wharf crds` prints them.
 pub(crate) async fn api() -> &'static ApiServer {

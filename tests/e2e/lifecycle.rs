@@ -7,7 +7,9 @@ use wharf_test_support::artifacts::{layer, random_text};
 use wharf_test_support::servers::{Distribution, PASSWORD, USERNAME, eventually};
 
 use crate::env;
-use crate::objects::{REQUESTED_AT, ca_secret, condition, docker_secret, is_ready, revision, tls_source};
+use crate::objects::{
+    REQUESTED_AT, ca_secret, condition, docker_secret, is_ready, revision, tls_source,
+};
 use crate::publish::{Published, publish};
 use crate::world::{World, files, get, in_both_worlds};
 
@@ -17,6 +19,7 @@ in_both_worlds!(
     a_request_reconciles_at_once_and_is_recorded,
     suspending_stops_and_resuming_follows,
     deleting_removes_what_was_served,
+    what_is_deleted_while_wharf_is_away_is_removed_when_it_is_back,
     what_was_served_is_served_again_after_a_restart_without_being_fetched,
     a_changed_reference_is_followed,
 );
@@ -30,15 +33,33 @@ struct Fixture {
 impl Fixture {
     async fn new(world: &World) -> Self {
         let registry = env::secured().await;
-        world.apply(ca_secret("ca", registry.authority().unwrap())).await;
-        world.apply(docker_secret("login", registry.host(), USERNAME, PASSWORD)).await;
-        let place = if world.is_cluster() { "cluster" } else { "directory" };
-        Self { registry, repository: format!("{place}/{}", random_name()) }
+        world
+            .apply(ca_secret("ca", registry.authority().unwrap()))
+            .await;
+        world
+            .apply(docker_secret("login", registry.host(), USERNAME, PASSWORD))
+            .await;
+        let place = if world.is_cluster() {
+            "cluster"
+        } else {
+            "directory"
+        };
+        Self {
+            registry,
+            repository: format!("{place}/{}", random_name()),
+        }
     }
 
     async fn push(&self, tag: &str, content: &str) -> Published {
         let layer = layer(&[("app/config.yaml", content), ("README.md", "app")]);
-        publish(&self.registry.http(), &self.registry.base_url(), &self.repository, tag, layer).await
+        publish(
+            &self.registry.http(),
+            &self.registry.base_url(),
+            &self.repository,
+            tag,
+            layer,
+        )
+        .await
     }
 
     fn source(&self, name: &str) -> Value {
@@ -80,7 +101,10 @@ async fn a_source_of_either_version_becomes_ready_and_serves_what_its_status_say
             assert_eq!(condition(&object, kind), ["", "", ""], "{kind}");
         }
         let metadata = &object["status"]["artifact"]["metadata"];
-        assert_eq!(metadata["org.opencontainers.image.revision"], "main@sha1:abc");
+        assert_eq!(
+            metadata["org.opencontainers.image.revision"],
+            "main@sha1:abc"
+        );
     }
     // Two names, one blob.
     assert_eq!(files(&world.store().join("blobs")).len(), 1);
@@ -91,7 +115,10 @@ async fn a_tag_that_is_pushed_again_is_picked_up_at_the_interval(world: World) {
     let first = fixture.push("1.0.0", "a: 1").await;
     world.apply(fixture.source("app")).await;
     let object = world.ready_at("app", &first.revision).await;
-    let old_url = object["status"]["artifact"]["url"].as_str().unwrap().to_owned();
+    let old_url = object["status"]["artifact"]["url"]
+        .as_str()
+        .unwrap()
+        .to_owned();
 
     let second = fixture.push("1.0.0", "a: 2").await;
     assert_ne!(first.revision, second.revision);
@@ -101,7 +128,10 @@ async fn a_tag_that_is_pushed_again_is_picked_up_at_the_interval(world: World) {
     assert_eq!(get(&old_url).await.body, first.layer);
     let latest = get(object["status"]["url"].as_str().unwrap()).await;
     assert_eq!(latest.body, second.layer);
-    assert_eq!(latest.header(header::ETAG.as_str()), format!("\"{}\"", second.layer_digest));
+    assert_eq!(
+        latest.header(header::ETAG.as_str()),
+        format!("\"{}\"", second.layer_digest)
+    );
 }
 
 async fn a_request_reconciles_at_once_and_is_recorded(world: World) {
@@ -113,7 +143,11 @@ async fn a_request_reconciles_at_once_and_is_recorded(world: World) {
 
     let second = fixture.push("1.0.0", "a: 2").await;
     let when = "2026-01-02T03:04:05.678Z";
-    world.edit("app", |object| object["metadata"]["annotations"] = json!({REQUESTED_AT: when})).await;
+    world
+        .edit("app", |object| {
+            object["metadata"]["annotations"] = json!({REQUESTED_AT: when})
+        })
+        .await;
     let object = world.until("app", "has handled the request", |object| {
         object["status"]["lastHandledReconcileAt"] == when
     });
@@ -128,15 +162,22 @@ async fn suspending_stops_and_resuming_follows(world: World) {
     world.apply(fixture.source("app")).await;
     world.ready_at("app", &first.revision).await;
 
-    world.edit("app", |object| object["spec"]["suspend"] = json!(true)).await;
-    world.until("app", "is suspended", |object| {
-        object["spec"]["suspend"] == true
-            && object["status"]["observedGeneration"] == object["metadata"]["generation"]
-    })
-    .await;
+    world
+        .edit("app", |object| object["spec"]["suspend"] = json!(true))
+        .await;
+    world
+        .until("app", "is suspended", |object| {
+            object["spec"]["suspend"] == true
+                && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+        })
+        .await;
     let second = fixture.push("1.0.0", "a: 2").await;
     // A request that is answered without following the tag proves that nothing follows it: no need to wait and hope.
-    world.edit("app", |object| object["metadata"]["annotations"] = json!({REQUESTED_AT: "now"})).await;
+    world
+        .edit("app", |object| {
+            object["metadata"]["annotations"] = json!({REQUESTED_AT: "now"})
+        })
+        .await;
     let object = world.until("app", "has handled the request", |object| {
         object["status"]["lastHandledReconcileAt"] == "now"
     });
@@ -145,7 +186,9 @@ async fn suspending_stops_and_resuming_follows(world: World) {
     assert_eq!(condition(&object, "Ready")[0], "True");
     assert_eq!(world.artifact(&object).await, first.layer);
 
-    world.edit("app", |object| object["spec"]["suspend"] = json!(false)).await;
+    world
+        .edit("app", |object| object["spec"]["suspend"] = json!(false))
+        .await;
     let object = world.ready_at("app", &second.revision).await;
     assert_eq!(world.artifact(&object).await, second.layer);
 }
@@ -157,34 +200,70 @@ async fn deleting_removes_what_was_served(world: World) {
     world.apply(fixture.source("other")).await;
     let object = world.ready_at("app", &pushed.revision).await;
     let other = world.ready_at("other", &pushed.revision).await;
-    let url = object["status"]["artifact"]["url"].as_str().unwrap().to_owned();
+    let url = object["status"]["artifact"]["url"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let latest = object["status"]["url"].as_str().unwrap().to_owned();
 
     world.delete("app").await;
     eventually("the artifact is gone", async || {
         let statuses = (get(&url).await.status, get(&latest).await.status);
-        (statuses == (404, 404)).then_some(()).ok_or_else(|| format!("{statuses:?}"))
+        (statuses == (404, 404))
+            .then_some(())
+            .ok_or_else(|| format!("{statuses:?}"))
     })
     .await;
     // The same blob under another name is not the deleted source's to take away.
     assert_eq!(world.artifact(&other).await, pushed.layer);
     eventually("its name is gone", async || {
         let names = files(&world.store().join("names"));
-        (names.len() == 1).then_some(()).ok_or_else(|| format!("{names:?}"))
+        (names.len() == 1)
+            .then_some(())
+            .ok_or_else(|| format!("{names:?}"))
     })
     .await;
-    eventually("its status is gone", async || match world.read("app").await {
-        None => Ok(()),
-        Some(object) => Err(object.to_string()),
+    eventually("its status is gone", async || {
+        match world.read("app").await {
+            None => Ok(()),
+            Some(object) => Err(object.to_string()),
+        }
     })
     .await;
 
     world.delete("other").await;
     eventually("no name is left", async || {
         let names = files(&world.store().join("names"));
-        names.is_empty().then_some(()).ok_or_else(|| format!("{names:?}"))
+        names
+            .is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{names:?}"))
     })
     .await;
+}
+
+async fn what_is_deleted_while_wharf_is_away_is_removed_when_it_is_back(mut world: World) {
+    let fixture = Fixture::new(&world).await;
+    let pushed = fixture.push("1.0.0", "a: 1").await;
+    for name in ["app", "kept"] {
+        world.apply(fixture.rare_source(name)).await;
+    }
+    let object = world.ready_at("app", &pushed.revision).await;
+    let kept = world.ready_at("kept", &pushed.revision).await;
+    let url = object["status"]["artifact"]["url"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world.wharf.kill_9();
+    world.delete("app").await;
+    world.wharf.restart().await;
+    eventually("what was served is gone", async || {
+        let names = files(&world.store().join("names"));
+        let is_gone = names.len() == 1 && get(&url).await.status == 404;
+        is_gone.then_some(()).ok_or_else(|| format!("{names:?}"))
+    })
+    .await;
+    assert_eq!(world.artifact(&kept).await, pushed.layer);
 }
 
 async fn what_was_served_is_served_again_after_a_restart_without_being_fetched(mut world: World) {
@@ -193,19 +272,34 @@ async fn what_was_served_is_served_again_after_a_restart_without_being_fetched(m
     world.apply(fixture.rare_source("app")).await;
     let before = world.ready_at("app", &pushed.revision).await;
     let ended = world.wharf.terminate().await;
-    assert_eq!(ended.and_then(|status| status.code()), Some(0), "{}", world.wharf.log());
+    assert_eq!(
+        ended.and_then(|status| status.code()),
+        Some(0),
+        "{}",
+        world.wharf.log()
+    );
 
     world.wharf.restart().await;
-    let url = before["status"]["artifact"]["url"].as_str().unwrap().to_owned();
+    let url = before["status"]["artifact"]["url"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert_eq!(get(&url).await.body, pushed.layer);
-    world.edit("app", |object| object["metadata"]["annotations"] = json!({REQUESTED_AT: "now"})).await;
+    world
+        .edit("app", |object| {
+            object["metadata"]["annotations"] = json!({REQUESTED_AT: "now"})
+        })
+        .await;
     let after = world.until("app", "has handled the request", |object| {
         object["status"]["lastHandledReconcileAt"] == "now"
     });
     let after = after.await;
     // Made again, it would have been stored at another time.
     assert_eq!(before["status"]["artifact"], after["status"]["artifact"]);
-    assert_eq!(before["status"]["conditions"], after["status"]["conditions"]);
+    assert_eq!(
+        before["status"]["conditions"],
+        after["status"]["conditions"]
+    );
 }
 
 async fn a_changed_reference_is_followed(world: World) {
@@ -216,15 +310,25 @@ async fn a_changed_reference_is_followed(world: World) {
     world.apply(fixture.rare_source("app")).await;
     world.ready_at("app", &first.revision).await;
 
-    world.edit("app", |object| object["spec"]["ref"] = json!({"tag": "2.0.0"})).await;
+    world
+        .edit("app", |object| {
+            object["spec"]["ref"] = json!({"tag": "2.0.0"})
+        })
+        .await;
     world.ready_at("app", &second.revision).await;
 
     let (_, digest) = first.revision.split_once('@').unwrap();
-    world.edit("app", |object| object["spec"]["ref"] = json!({"digest": digest, "tag": "2.0.0"})).await;
+    world
+        .edit("app", |object| {
+            object["spec"]["ref"] = json!({"digest": digest, "tag": "2.0.0"})
+        })
+        .await;
     let object = world.ready_at("app", digest).await;
     assert_eq!(world.artifact(&object).await, first.layer);
 
-    world.edit("app", |object| object["spec"]["ref"] = Value::Null).await;
+    world
+        .edit("app", |object| object["spec"]["ref"] = Value::Null)
+        .await;
     let object = world.ready_at("app", &latest.revision).await;
     assert_eq!(world.artifact(&object).await, latest.layer);
 }

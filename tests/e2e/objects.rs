@@ -36,7 +36,8 @@ pub(crate) fn ca_secret(name: &str, pem: &str) -> Value {
 /// A secret with a user and a password for a registry, as `kubectl create secret docker-registry` makes it.
 pub(crate) fn docker_secret(name: &str, host: &str, username: &str, password: &str) -> Value {
     let auth = STANDARD.encode(format!("{username}:{password}"));
-    let config = json!({"auths": {host: {"username": username, "password": password, "auth": auth}}});
+    let config =
+        json!({"auths": {host: {"username": username, "password": password, "auth": auth}}});
     json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": name},
         "type": "kubernetes.io/dockerconfigjson",
@@ -48,7 +49,8 @@ pub(crate) fn docker_secret(name: &str, host: &str, username: &str, password: &s
 pub(crate) fn condition<'a>(object: &'a Value, kind: &str) -> [&'a str; 3] {
     let conditions = object["status"]["conditions"].as_array();
     let found = conditions.and_then(|all| all.iter().find(|condition| condition["type"] == kind));
-    ["status", "reason", "message"].map(|field| found.and_then(|c| c[field].as_str()).unwrap_or_default())
+    ["status", "reason", "message"]
+        .map(|field| found.and_then(|c| c[field].as_str()).unwrap_or_default())
 }
 
 /// Whether it is Ready, as `kubectl wait` and Flux's consumers see it.
@@ -59,5 +61,7 @@ pub(crate) fn is_ready(object: &Value) -> bool {
 
 /// The revision that is served; empty when none is.
 pub(crate) fn revision(object: &Value) -> &str {
-    object["status"]["artifact"]["revision"].as_str().unwrap_or_default()
+    object["status"]["artifact"]["revision"]
+        .as_str()
+        .unwrap_or_default()
 }

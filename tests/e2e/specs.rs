@@ -18,14 +18,38 @@ in_both_worlds!(
 /// Every field that this version does not act on, with the name that the message must give.
 fn unsupported() -> Vec<(&'static str, &'static str, Value)> {
     vec![
-        ("verify", "spec.verify", json!({"verify": {"provider": "cosign"}})),
-        ("semver", "spec.ref.semver", json!({"ref": {"semver": ">=1.0.0"}})),
-        ("semver-filter", "spec.ref.semverFilter", json!({"ref": {"tag": "1.0.0", "semverFilter": ".*"}})),
+        (
+            "verify",
+            "spec.verify",
+            json!({"verify": {"provider": "cosign"}}),
+        ),
+        (
+            "semver",
+            "spec.ref.semver",
+            json!({"ref": {"semver": ">=1.0.0"}}),
+        ),
+        (
+            "semver-filter",
+            "spec.ref.semverFilter",
+            json!({"ref": {"tag": "1.0.0", "semverFilter": ".*"}}),
+        ),
         ("ignore", "spec.ignore", json!({"ignore": "*.md"})),
         ("ignore-nothing", "spec.ignore", json!({"ignore": ""})),
-        ("layer-selector", "spec.layerSelector", json!({"layerSelector": {"operation": "copy"}})),
-        ("proxy", "spec.proxySecretRef", json!({"proxySecretRef": {"name": "proxy"}})),
-        ("service-account", "spec.serviceAccountName", json!({"serviceAccountName": "robot"})),
+        (
+            "layer-selector",
+            "spec.layerSelector",
+            json!({"layerSelector": {"operation": "copy"}}),
+        ),
+        (
+            "proxy",
+            "spec.proxySecretRef",
+            json!({"proxySecretRef": {"name": "proxy"}}),
+        ),
+        (
+            "service-account",
+            "spec.serviceAccountName",
+            json!({"serviceAccountName": "robot"}),
+        ),
         ("provider", "spec.provider", json!({"provider": "aws"})),
     ]
 }
@@ -44,7 +68,10 @@ async fn a_field_that_is_not_built_stalls_and_is_named(world: World) {
         assert_eq!(object["status"]["artifact"], Value::Null, "{name}");
     }
     assert!(registry.requests().is_empty(), "{:?}", registry.requests());
-    assert_eq!(files(&world.store().join("blobs")), Vec::<std::path::PathBuf>::new());
+    assert_eq!(
+        files(&world.store().join("blobs")),
+        Vec::<std::path::PathBuf>::new()
+    );
 }
 
 async fn a_field_that_is_not_built_keeps_what_was_served(world: World) {
@@ -53,24 +80,62 @@ async fn a_field_that_is_not_built_keeps_what_was_served(world: World) {
     world.apply(source("app", &registry.url("app"))).await;
     world.ready_at("app", &pushed.revision()).await;
 
-    world.edit("app", |object| object["spec"]["verify"] = json!({"provider": "cosign"})).await;
-    let object = world.stalled("app", "UnsupportedField", &["spec.verify"]).await;
+    world
+        .edit("app", |object| {
+            object["spec"]["verify"] = json!({"provider": "cosign"})
+        })
+        .await;
+    let object = world
+        .stalled("app", "UnsupportedField", &["spec.verify"])
+        .await;
     assert_eq!(revision(&object), pushed.revision());
     assert_eq!(world.artifact(&object).await, pushed.layer);
 
-    world.edit("app", |object| object["spec"]["verify"] = Value::Null).await;
+    world
+        .edit("app", |object| object["spec"]["verify"] = Value::Null)
+        .await;
     let object = world.ready_at("app", &pushed.revision()).await;
     assert_eq!(condition(&object, "Stalled")[0], "");
 }
 
 async fn a_malformed_reference_stalls(world: World) {
     let cases = [
-        ("url-case", "oci://registry.example/UPPER", json!({}), "URLInvalid", "UPPER"),
-        ("url-tagged", "oci://registry.example/app:1.0.0", json!({}), "URLInvalid", "registry.example/app:1.0.0"),
+        (
+            "url-case",
+            "oci://registry.example/UPPER",
+            json!({}),
+            "URLInvalid",
+            "UPPER",
+        ),
+        (
+            "url-tagged",
+            "oci://registry.example/app:1.0.0",
+            json!({}),
+            "URLInvalid",
+            "registry.example/app:1.0.0",
+        ),
         ("url-empty", "oci://", json!({}), "URLInvalid", "oci://"),
-        ("tag", "oci://registry.example/app", json!({"tag": "not a tag"}), "OCIArtifactPullFailed", "spec.ref.tag"),
-        ("digest", "oci://registry.example/app", json!({"digest": "sha256:abc"}), "OCIArtifactPullFailed", "spec.ref.digest"),
-        ("algorithm", "oci://registry.example/app", json!({"digest": "md5:900150983cd24fb0d6963f7d28e17f72"}), "OCIArtifactPullFailed", "spec.ref.digest"),
+        (
+            "tag",
+            "oci://registry.example/app",
+            json!({"tag": "not a tag"}),
+            "OCIArtifactPullFailed",
+            "spec.ref.tag",
+        ),
+        (
+            "digest",
+            "oci://registry.example/app",
+            json!({"digest": "sha256:abc"}),
+            "OCIArtifactPullFailed",
+            "spec.ref.digest",
+        ),
+        (
+            "algorithm",
+            "oci://registry.example/app",
+            json!({"digest": "md5:900150983cd24fb0d6963f7d28e17f72"}),
+            "OCIArtifactPullFailed",
+            "spec.ref.digest",
+        ),
     ];
     for (name, url, reference, _, _) in &cases {
         let mut source = source(name, url);

@@ -67,7 +67,7 @@ impl World {
         let store = folder.path().join("store");
         std::fs::create_dir(&store).unwrap();
         let launch = wharf
-            .args(["controller", "--watch-all-namespaces=false", "--log-level=debug"])
+            .args(["controller", "--watch-all-namespaces=false"])
             .args(IMPATIENT)
             .arg("--kubeconfig")
             .arg(api.kubeconfig())
@@ -75,7 +75,13 @@ impl World {
             .arg(&store)
             .env("RUNTIME_NAMESPACE", &namespace);
         let wharf = Wharf::start(launch).await;
-        Self { wharf, namespace, place: Place::Cluster(api), applied: Mutex::default(), folder }
+        Self {
+            wharf,
+            namespace,
+            place: Place::Cluster(api),
+            applied: Mutex::default(),
+            folder,
+        }
     }
 
     /// A directory.
@@ -99,7 +105,6 @@ impl World {
             .arg(&directory)
             .arg("--state")
             .arg(folder.path().join("state"))
-            .arg("--log-level=debug")
             .args(IMPATIENT)
             .args(flags);
         Self {
@@ -126,7 +131,9 @@ impl World {
 
     /// Creates or replaces an object.
     pub(crate) async fn apply(&self, object: Value) {
-        self.try_apply(object).await.unwrap_or_else(|error| panic!("apply: {error}"));
+        self.try_apply(object)
+            .await
+            .unwrap_or_else(|error| panic!("apply: {error}"));
     }
 
     /// The same, where the API server may refuse.
@@ -134,9 +141,12 @@ impl World {
         object["metadata"]["namespace"] = json!(self.namespace);
         match &self.place {
             Place::Cluster(api) => {
-                api.try_kubectl(&["apply", "-f", "-"], &object.to_string()).await?;
+                api.try_kubectl(&["apply", "-f", "-"], &object.to_string())
+                    .await?;
             }
-            Place::Directory(directory) => write_whole(&directory.join(file_name(&object)), &yaml(&object)),
+            Place::Directory(directory) => {
+                write_whole(&directory.join(file_name(&object)), &yaml(&object))
+            }
         }
         self.applied().insert(key(&object), object);
         Ok(())
@@ -151,12 +161,25 @@ impl World {
 
     /// Deletes a source.
     pub(crate) async fn delete(&self, name: &str) {
-        let object = self.applied().remove(&format!("OCIRepository/{name}")).expect("it was applied");
+        let object = self
+            .applied()
+            .remove(&format!("OCIRepository/{name}"))
+            .expect("it was applied");
         match &self.place {
             Place::Cluster(api) => {
-                api.kubectl(&["delete", "ocirepository", name, "-n", &self.namespace, "--wait=false"]).await;
+                api.kubectl(&[
+                    "delete",
+                    "ocirepository",
+                    name,
+                    "-n",
+                    &self.namespace,
+                    "--wait=false",
+                ])
+                .await;
             }
-            Place::Directory(directory) => std::fs::remove_file(directory.join(file_name(&object))).unwrap(),
+            Place::Directory(directory) => {
+                std::fs::remove_file(directory.join(file_name(&object))).unwrap()
+            }
         }
     }
 
@@ -173,12 +196,20 @@ impl World {
     }
 
     /// Waits until the source looks as is wanted.
-    pub(crate) async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn until(
+        &self,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let what = format!("{name} {what}");
         eventually(&what, async || match self.read(name).await {
             Some(object) if wanted(&object) => Ok(object),
             Some(object) => Err(format!("{:#}", object["status"])),
-            None => Err(format!("there is nothing about it; the log: {}", self.wharf.log())),
+            None => Err(format!(
+                "there is nothing about it; the log: {}",
+                self.wharf.log()
+            )),
         })
         .await
     }
@@ -191,7 +222,10 @@ impl World {
     /// Waits until it is Ready at this revision.
     pub(crate) async fn ready_at(&self, name: &str, wanted: &str) -> Value {
         let what = format!("is Ready at {wanted}");
-        self.until(name, &what, |object| is_ready(object) && revision(object) == wanted).await
+        self.until(name, &what, |object| {
+            is_ready(object) && revision(object) == wanted
+        })
+        .await
     }
 
     /// Waits until it is not Ready for this reason, with these words in its message.
@@ -207,9 +241,16 @@ impl World {
     /// Waits until it is stalled for this reason, with these words in its message.
     pub(crate) async fn stalled(&self, name: &str, reason: &str, words: &[&str]) -> Value {
         let object = self.failed(name, reason, words).await;
-        assert_eq!(condition(&object, "Stalled")[..2], ["True", reason], "{object:#}");
+        assert_eq!(
+            condition(&object, "Stalled")[..2],
+            ["True", reason],
+            "{object:#}"
+        );
         assert_eq!(condition(&object, "Reconciling")[0], "", "{object:#}");
-        assert_eq!(object["status"]["observedGeneration"], object["metadata"]["generation"]);
+        assert_eq!(
+            object["status"]["observedGeneration"],
+            object["metadata"]["generation"]
+        );
         object
     }
 
@@ -218,11 +259,16 @@ impl World {
         let artifact = &object["status"]["artifact"];
         let text = |field: &str| artifact[field].as_str().unwrap_or_default().to_owned();
         let name = object["metadata"]["name"].as_str().unwrap();
-        let manifest = revision(object).rsplit_once('@').map_or(revision(object), |(_, digest)| digest);
+        let manifest = revision(object)
+            .rsplit_once('@')
+            .map_or(revision(object), |(_, digest)| digest);
         let folder = format!("ocirepository/{}/{name}", self.namespace);
         assert_eq!(text("path"), format!("{folder}/{manifest}.tar.gz"));
         assert_eq!(text("url"), self.wharf.url(&text("path")));
-        assert_eq!(object["status"]["url"], self.wharf.url(&format!("{folder}/latest.tar.gz")));
+        assert_eq!(
+            object["status"]["url"],
+            self.wharf.url(&format!("{folder}/latest.tar.gz"))
+        );
         let answer = get(&text("url")).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(sha256(&answer.body), text("digest"));
@@ -232,24 +278,36 @@ impl World {
 
     /// Everything that was announced so far: reason and message of each event.
     pub(crate) async fn events(&self, name: &str) -> Vec<(String, String)> {
-        let text = |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
+        let text =
+            |event: &Value, field: &str| event[field].as_str().unwrap_or_default().to_owned();
         match &self.place {
             Place::Cluster(api) => {
-                let list = api.get(&format!("/api/v1/namespaces/{}/events", self.namespace)).await.unwrap();
+                let list = api
+                    .get(&format!("/api/v1/namespaces/{}/events", self.namespace))
+                    .await
+                    .unwrap();
                 let mut events = list["items"].as_array().cloned().unwrap_or_default();
                 events.retain(|event| event["involvedObject"]["name"] == name);
-                events.iter().map(|event| (text(event, "reason"), text(event, "message"))).collect()
+                events
+                    .iter()
+                    .map(|event| (text(event, "reason"), text(event, "message")))
+                    .collect()
             }
             Place::Directory(_) => {
                 let lines = self.wharf.log();
-                let rows = lines.lines().filter(|line| line.contains(&format!("{}/{name}", self.namespace)));
+                let rows = lines
+                    .lines()
+                    .filter(|line| line.contains(&format!("{}/{name}", self.namespace)));
                 rows.map(|line| (String::new(), line.to_owned())).collect()
             }
         }
     }
 
     fn api_path(&self, name: &str) -> String {
-        format!("/apis/source.toolkit.fluxcd.io/v1/namespaces/{}/ocirepositories/{name}", self.namespace)
+        format!(
+            "/apis/source.toolkit.fluxcd.io/v1/namespaces/{}/ocirepositories/{name}",
+            self.namespace
+        )
     }
 
     fn applied(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Value>> {
@@ -264,7 +322,9 @@ pub(crate) async fn get(url: &str) -> Answer {
 
 /// All regular files below a directory.
 pub(crate) fn files(directory: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let Ok(entries) = std::fs::read_dir(directory) else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
     for path in entries.map(|entry| entry.unwrap().path()) {
         if path.is_dir() {
@@ -289,7 +349,11 @@ fn yaml(object: &Value) -> String {
 
 fn key(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    format!("{}/{}", text(&object["kind"]), text(&object["metadata"]["name"]))
+    format!(
+        "{}/{}",
+        text(&object["kind"]),
+        text(&object["metadata"]["name"])
+    )
 }
 
 fn file_name(object: &Value) -> String {
