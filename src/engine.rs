@@ -233,7 +233,9 @@ impl Queue {
             State::Running => entry.again = true,
             State::Queued => {}
             State::Idle => {
-                entry.lane = lane;
+                if !lane.host.is_empty() {
+                    entry.lane = lane;
+                }
                 self.enqueue(trigger.id);
             }
         }

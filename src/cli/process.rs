@@ -5,8 +5,9 @@
 //! The end is a signal: triggers stop, runs are dropped (everything they write is private until it is published), and
 //! answers that are under way are finished.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     engine::{self, Permits, Trigger, Why},
-    pipeline::Tools,
+    pipeline::{Tools, error::chain},
     ports::Ports,
     reconcile::{Reconciler, Settings},
     serve::{Artifacts, Health, Limits, Listener, MetricsPage, OnMiss, serve},
@@ -35,6 +36,9 @@ use crate::{
 
 /// How many triggers may wait for the engine before who sends them has to wait.
 const TRIGGERS: usize = 1024;
+
+/// How often blobs without a name are looked for.
+const COLLECT_EVERY: Duration = Duration::from_secs(300);
 
 /// The bound sockets.
 pub(super) struct Sockets {
@@ -144,7 +148,11 @@ impl Process {
     ) -> Running {
         let (triggers, inbox) = mpsc::channel(TRIGGERS);
         let mut tasks = JoinSet::new();
-        let artifacts = Artifacts::new(self.tools.store.clone(), ready, on_miss(triggers.clone()));
+        let artifacts = Artifacts::new(
+            self.tools.store.clone(),
+            ready.clone(),
+            on_miss(triggers.clone()),
+        );
         tasks.spawn(serve(
             self.sockets.artifacts,
             artifacts,
@@ -158,6 +166,12 @@ impl Process {
         if let Some(listener) = self.sockets.health {
             tasks.spawn(serve(listener, Health, Limits::default(), stop.clone()));
         }
+        tasks.spawn(sweep(
+            self.tools.store.clone(),
+            ready,
+            triggers.clone(),
+            stop.clone(),
+        ));
         let depth = self.metrics.clone();
         let reconciler = Arc::new(Reconciler::new(
             ports,
@@ -206,6 +220,49 @@ fn on_miss(triggers: mpsc::Sender<Trigger>) -> OnMiss {
             why: Why::Missing,
         });
     })
+}
+
+/// Keeps the store from growing. A source that went while this process was not running has artifacts that nothing else
+/// would ever look at again: once the sources are known, every name in the store is run once. Blobs without a name go by
+/// the clock.
+async fn sweep(
+    store: Store,
+    mut ready: watch::Receiver<bool>,
+    triggers: mpsc::Sender<Trigger>,
+    stop: CancellationToken,
+) {
+    let run_all = async {
+        if ready.wait_for(|is_ready| *is_ready).await.is_err() {
+            return;
+        }
+        for key in store.keys() {
+            let id = SourceId::new(key.namespace(), key.name());
+            let trigger = Trigger {
+                id,
+                host: String::new(),
+                why: Why::Changed,
+            };
+            if triggers.send(trigger).await.is_err() {
+                return;
+            }
+        }
+        loop {
+            tokio::time::sleep(COLLECT_EVERY).await;
+            collect(&store).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = run_all => {}
+    }
+}
+
+async fn collect(store: &Store) {
+    let store = store.clone();
+    let done = tokio::task::spawn_blocking(move || store.collect(Timestamp::now())).await;
+    if let Ok(Err(error)) = done {
+        tracing::warn!(error = %chain(&error), "could not remove blobs that nothing names");
+    }
 }
 
 fn render(metrics: &Metrics, store: &Store) -> crate::serve::Render {

@@ -3,6 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
+use http::{HeaderValue, header::USER_AGENT};
 use kube::{
     Client, Config,
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
@@ -10,7 +11,8 @@ use kube::{
 
 /// How long a connection may take. A watch that is open is not bounded by it.
 const CONNECT: Duration = Duration::from_secs(10);
-/// How long an answer may take; longer than the five minutes after which the API server ends a watch.
+/// How long silence may last; longer than the five minutes after which the API server ends a watch. Other requests
+/// have a deadline of their own.
 const READ: Duration = Duration::from_secs(305);
 
 /// Why there is no client.
@@ -43,6 +45,8 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ConnectError> 
     };
     config.connect_timeout = Some(CONNECT);
     config.read_timeout = Some(READ);
+    let agent = HeaderValue::from_static(concat!("wharf/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((USER_AGENT, agent));
     Client::try_from(config).map_err(ConnectError::Client)
 }
 

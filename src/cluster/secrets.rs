@@ -5,7 +5,7 @@ use futures::{FutureExt, future::BoxFuture};
 use k8s_openapi::api::core::v1;
 use kube::{Api, Client};
 
-use super::port_error;
+use super::answered;
 use crate::ports::{PortError, Secret, SecretReader};
 
 pub(super) struct Secrets {
@@ -27,10 +27,7 @@ impl SecretReader for Secrets {
         async move {
             let api: Api<v1::Secret> = Api::namespaced(self.client.clone(), namespace);
             let what = format!("secret {namespace}/{name}");
-            let secret = api
-                .get(name)
-                .await
-                .map_err(|error| port_error(what, error))?;
+            let secret = answered(what, api.get(name)).await?;
             let data = secret
                 .data
                 .unwrap_or_default()

@@ -10,7 +10,7 @@ use futures::{FutureExt, future::BoxFuture};
 use kube::{Api, Client, api::ListParams};
 use wharf_api::v1::OCIRepository;
 
-use super::port_error;
+use super::answered;
 use crate::{
     ports::{PortError, SourceReader},
     source::{SourceId, spec::id_of},
@@ -78,6 +78,15 @@ impl Cache {
     }
 }
 
+/// The object without what nobody here reads: the managers of its fields, and the copy of it that kubectl keeps inside.
+pub(super) fn lean(mut source: OCIRepository) -> OCIRepository {
+    source.metadata.managed_fields = None;
+    if let Some(annotations) = &mut source.metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+    source
+}
+
 /// Reads sources from the cache; asks the API server before it calls one gone.
 pub(super) struct Sources {
     client: Client,
@@ -98,19 +107,12 @@ impl Sources {
     async fn confirm(&self, id: &SourceId) -> Result<Option<Arc<OCIRepository>>, PortError> {
         let api: Api<OCIRepository> = Api::namespaced(self.client.clone(), &id.namespace);
         let what = || format!("OCIRepository {id}");
-        let Some(object) = api
-            .get_opt(&id.name)
-            .await
-            .map_err(|error| port_error(what(), error))?
-        else {
+        let Some(object) = answered(what(), api.get_opt(&id.name)).await? else {
             return Ok(None);
         };
-        let is_ours = self
-            .matches_labels(&api, id)
-            .await
-            .map_err(|error| port_error(what(), error))?;
+        let is_ours = answered(what(), self.matches_labels(&api, id)).await?;
         if is_ours {
-            Ok(Some(Arc::new(object)))
+            Ok(Some(Arc::new(lean(object))))
         } else {
             Err(PortError::NotOurs { what: what() })
         }

@@ -19,7 +19,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use wharf_api::v1::OCIRepository;
 
-use super::sources::{Cache, Scope};
+use super::sources::{Cache, Scope, lean};
 use crate::{
     engine::{Trigger, Why},
     source::{SourceId, spec::host_of},
@@ -115,10 +115,9 @@ impl Watch {
     fn upsert(&self, object: Guarded) -> Option<Trigger> {
         let id = id(&object);
         match object.0 {
-            Ok(mut source) => {
-                source.metadata.managed_fields = None;
+            Ok(source) => {
                 let host = host_of(&source);
-                self.cache.insert(source);
+                self.cache.insert(lean(source));
                 Some(Trigger {
                     id,
                     host,
@@ -126,6 +125,8 @@ impl Watch {
                 })
             }
             Err(error) => {
+                // Nothing is done any more on the word of what it was before; what is served stays.
+                self.cache.remove(&id);
                 tracing::error!(controllerKind = "OCIRepository", name = id.name, namespace = id.namespace, error = %error,
                     "this object cannot be read and is skipped until it changes");
                 None
@@ -156,6 +157,10 @@ fn id(object: &Guarded) -> SourceId {
 fn complain(every: Duration) -> impl FnMut(&watcher::Error) {
     let mut last: Option<std::time::Instant> = None;
     move |error| {
+        if is_expired(error) {
+            tracing::debug!(error = %words(error), "the watch is too old to go on, listing again");
+            return;
+        }
         if last.is_some_and(|last| last.elapsed() < every) {
             return;
         }
@@ -165,15 +170,36 @@ fn complain(every: Duration) -> impl FnMut(&watcher::Error) {
         } else {
             ""
         };
-        tracing::error!(error = %crate::pipeline::error::chain(error), "cannot watch OCIRepository objects, will try again{hint}");
+        tracing::error!(
+            error = words(error),
+            "cannot watch OCIRepository objects, will try again{hint}"
+        );
+    }
+}
+
+/// What the API server answered, if it did.
+fn status_of(error: &watcher::Error) -> Option<&kube::core::Status> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status))
+        | watcher::Error::WatchError(status) => Some(status),
+        _ => None,
     }
 }
 
 fn is_not_found(error: &watcher::Error) -> bool {
-    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
-    | watcher::Error::WatchStartFailed(kube::Error::Api(status))) = error
-    else {
-        return false;
-    };
-    status.code == 404
+    status_of(error).is_some_and(|status| status.code == 404)
+}
+
+/// The API server keeps a limited history; that a watch falls out of it is ordinary.
+fn is_expired(error: &watcher::Error) -> bool {
+    status_of(error).is_some_and(|status| status.code == 410)
+}
+
+fn words(error: &watcher::Error) -> String {
+    match status_of(error) {
+        Some(status) => format!("the API server answers {}: {}", status.code, status.message),
+        None => crate::pipeline::error::chain(error),
+    }
 }

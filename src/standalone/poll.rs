@@ -36,7 +36,7 @@ pub(super) fn look(directory: &Mutex<Directory>, shared: &Shared) -> io::Result<
     }
     let changes = shared.world.apply(directory.contents());
     for problem in &changes.problems {
-        tracing::warn!(file = %problem.file.display(), line = problem.line, "cannot be used: {}", problem.message);
+        tracing::error!("{problem}");
     }
     for id in &changes.changed {
         shared.note(id, Standing::Pending);
