@@ -53,7 +53,7 @@ interop: ## Run the tests against other clients, which Debian and PyPI provide
 
 .PHONY: test-root
 test-root: ## Run the tests that need root, ptrace or namespaces
-	$(need) cargo cc
+	$(need) cargo cc root
 	scripts/suite.sh root
 
 .PHONY: lint

@@ -231,7 +231,7 @@ impl Queue {
         entry.is_due |= is_new || trigger.why == Why::Missing;
         match entry.state {
             State::Running => entry.again = true,
-            State::Queued => {}
+            State::Queued => self.move_to(&trigger.id, lane),
             State::Idle => {
                 if !lane.host.is_empty() {
                     entry.lane = lane;
@@ -239,6 +239,26 @@ impl Queue {
                 self.enqueue(trigger.id);
             }
         }
+    }
+
+    /// A source that was queued before its host was known waits with those of its host from then on.
+    fn move_to(&mut self, id: &SourceId, lane: Lane) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        if !entry.lane.host.is_empty() || lane.host.is_empty() {
+            return;
+        }
+        if let Some((_, ids)) = self
+            .lanes
+            .iter_mut()
+            .find(|(known, _)| *known == entry.lane)
+        {
+            ids.retain(|queued| queued != id);
+        }
+        self.lanes.retain(|(_, ids)| !ids.is_empty());
+        entry.lane = lane;
+        self.enqueue(id.clone());
     }
 
     /// Anybody who reaches the artifact server can miss any name as often as they like: only known sources count, and

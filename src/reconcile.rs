@@ -19,12 +19,12 @@ use crate::{
     ports::{PortError, Ports},
     source::{
         SourceId,
-        plan::{Attempt, Observed, Plan, decide},
+        plan::{Attempt, Observed, Plan, Stored, decide},
         report::{Outcome, Report, RunResult, Surroundings, conclude, progressing},
         schedule::{Next, Policy},
         spec::SourceSpec,
     },
-    store::{ArtifactKey, Retention},
+    store::{ArtifactKey, Retention, StoreError},
     telemetry::Metrics,
 };
 
@@ -82,10 +82,11 @@ impl Reconciler {
     async fn run_source(&self, id: &SourceId, source: Arc<OCIRepository>, wake: Wake) -> Verdict {
         let start = Instant::now();
         let observed = self.observe(id, &source, wake);
-        let plan = decide(&source, &observed);
-        if plan == Plan::NotDue {
+        if decide(&source, &observed) == Plan::NotDue {
             return Verdict::Keep;
         }
+        let observed = observed.with_stored(self.stored(id).await);
+        let plan = decide(&source, &observed);
         let (outcome, source) = self.execute(id, plan, &observed, source).await;
         let report = conclude(&observed, &outcome, self.surroundings(&source));
         log(id, &outcome, report.next);
@@ -104,14 +105,35 @@ impl Reconciler {
 
     fn observe(&self, id: &SourceId, source: &OCIRepository, wake: Wake) -> Observed {
         let memory = self.recall(id);
-        let stored = ArtifactKey::new(&id.namespace, &id.name)
-            .ok()
-            .and_then(|key| self.tools.store.current(&key));
-        let mut observed = Observed::of(source).with_stored(stored.as_ref().map(as_stored));
+        let mut observed = Observed::of(source);
         observed.attempted = memory.attempted;
         observed.failures = memory.failures;
         observed.is_due = wake.is_due;
         observed
+    }
+
+    /// What the store really has: a name whose bytes are gone or have another size counts for nothing, so that they are
+    /// fetched again.
+    async fn stored(&self, id: &SourceId) -> Option<Stored> {
+        let key = ArtifactKey::new(&id.namespace, &id.name).ok()?;
+        let artifact = self.tools.store.current(&key)?;
+        let store = self.tools.store.clone();
+        let digest = artifact.digest.clone();
+        let opened = tokio::task::spawn_blocking(move || {
+            let opened = store.open_blob(&digest).map(drop);
+            if let Err(StoreError::NoBlob(_) | StoreError::Damaged { .. }) = opened {
+                store.discard_blob(&digest)?;
+            }
+            opened
+        });
+        match opened.await {
+            Ok(Ok(())) => Some(as_stored(&artifact)),
+            Ok(Err(error)) => {
+                tracing::warn!(source = %id, error = %chain(&error), "a stored artifact is lost, it will be made again");
+                None
+            }
+            Err(_) => None,
+        }
     }
 
     /// Carries out the plan. The object comes back as it stands, because saying that the work takes long changes it.
@@ -228,6 +250,7 @@ impl Reconciler {
         if let PortError::NotOurs { .. } = error {
             tracing::info!(source = %id, "the source left the label selector, its artifacts stay");
             self.lock().remove(id);
+            self.metrics.forget(&id.namespace, &id.name);
             return Verdict::Forget;
         }
         tracing::warn!(source = %id, error = %chain(error), "could not read the source");
@@ -237,10 +260,21 @@ impl Reconciler {
     /// What was not written was not said: the next run must say it, even if nothing else changes.
     fn unwritten(&self, id: &SourceId, error: &PortError) -> Verdict {
         match error {
-            PortError::NotFound { .. } => return Verdict::Schedule(Next::After(MOMENT)),
+            // It is no failure: the next run starts from the new state.
             PortError::Conflict { .. } => {
                 tracing::debug!(source = %id, "the object changed during the run");
+                let failures = self.recall(id).failures;
+                let attempted = None;
+                self.remember(
+                    id,
+                    Memory {
+                        attempted,
+                        failures,
+                    },
+                );
+                return Verdict::Schedule(Next::After(MOMENT));
             }
+            PortError::NotFound { .. } => tracing::debug!(source = %id, "the object is gone"),
             _ => tracing::warn!(source = %id, error = %chain(error), "could not write the status"),
         }
         self.try_again(id)
@@ -275,12 +309,22 @@ impl Reconciler {
 fn log(id: &SourceId, outcome: &Outcome, next: Next) {
     let (name, namespace) = (&id.name, &id.namespace);
     let next = match next {
-        Next::After(wait) => format!("{}s", wait.as_secs()),
+        Next::After(wait) => format!("{:.1}s", wait.as_secs_f64()),
         Next::Never => "on change".to_owned(),
     };
     match outcome {
-        Outcome::Stored(stored, _) => {
+        Outcome::Stored(stored, warnings) => {
             tracing::info!(controllerKind = "OCIRepository", name, namespace, revision = stored.revision, digest = %stored.digest, next, "stored artifact");
+            for known in warnings {
+                tracing::warn!(
+                    controllerKind = "OCIRepository",
+                    name,
+                    namespace,
+                    reason = known.reason,
+                    "{}",
+                    known.message
+                );
+            }
         }
         Outcome::Unchanged(stored) => {
             tracing::debug!(

@@ -105,6 +105,8 @@ fn created() -> Result<String, Failure> {
 
 async fn pack(path: &Path, limits: Limits) -> Result<Layer, Failure> {
     let (path, shown) = (path.to_owned(), path.display().to_string());
+    std::fs::metadata(&path)
+        .map_err(|error| Failure::new(format!("could not read {shown}"), error))?;
     let work = move || {
         if path.is_dir() {
             pack_directory(&path, &limits)

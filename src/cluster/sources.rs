@@ -105,6 +105,11 @@ impl Sources {
 
     /// A cache can be behind; the API server is not.
     async fn confirm(&self, id: &SourceId) -> Result<Option<Arc<OCIRepository>>, PortError> {
+        let is_in_scope = |namespace: &String| *namespace == id.namespace;
+        if !self.scope.namespace.as_ref().is_none_or(is_in_scope) {
+            let what = format!("OCIRepository {id}");
+            return Err(PortError::NotOurs { what });
+        }
         let api: Api<OCIRepository> = Api::namespaced(self.client.clone(), &id.namespace);
         let what = || format!("OCIRepository {id}");
         let Some(object) = answered(what(), api.get_opt(&id.name)).await? else {

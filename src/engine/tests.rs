@@ -52,6 +52,18 @@ fn a_slow_host_leaves_slots_to_the_others() {
 }
 
 #[test]
+fn a_host_that_becomes_known_while_a_source_waits_counts() {
+    let mut queue = queue(4, 1);
+    for host in ["", "h"] {
+        queue.trigger(trigger("a", host), Instant::now());
+        queue.trigger(trigger("b", host), Instant::now());
+    }
+    assert_eq!(queue.waiting(), 2);
+    assert!(queue.take().is_some() && queue.take().is_none());
+    assert_eq!(queue.per_host["h"], 1);
+}
+
+#[test]
 fn the_total_is_a_limit_and_permits_come_back() {
     let mut queue = queue(1, 1);
     queue.trigger(trigger("a", "h"), Instant::now());

@@ -19,7 +19,10 @@ use super::{
     within,
 };
 use crate::{
-    source::spec::SourceSpec,
+    source::{
+        report::{Warning, bounded},
+        spec::SourceSpec,
+    },
     store::{Packer, Staged, Store},
 };
 
@@ -29,7 +32,7 @@ pub(super) struct Fetched {
     blob: Staged,
     layer: Descriptor,
     metadata: BTreeMap<String, String>,
-    warnings: Vec<String>,
+    warnings: Vec<Warning>,
 }
 
 /// What will be served, on disk.
@@ -40,7 +43,7 @@ pub(super) struct Packed {
     pub(super) size: u64,
     pub(super) packer: Packer,
     pub(super) metadata: BTreeMap<String, String>,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// Step 3.
@@ -73,13 +76,13 @@ pub(super) async fn fetch(
         trusted,
         blob,
         layer,
-        metadata: image.manifest.annotations,
+        metadata: bounded(&image.manifest.annotations),
         warnings,
     })
 }
 
 /// The first layer, as Flux takes it; several are worth a warning, or a refusal.
-fn choose(manifest: &ImageManifest, strict: bool) -> Result<(Descriptor, Vec<String>), String> {
+fn choose(manifest: &ImageManifest, strict: bool) -> Result<(Descriptor, Vec<Warning>), String> {
     let Some((first, rest)) = manifest.layers.split_first() else {
         return Err("no layers found in artifact".to_owned());
     };
@@ -101,7 +104,14 @@ fn choose(manifest: &ImageManifest, strict: bool) -> Result<(Descriptor, Vec<Str
         rest.len() + 1,
         left.join(", ")
     );
-    Ok((first.clone(), vec![text]))
+    let reason = "MultipleLayers";
+    Ok((
+        first.clone(),
+        vec![Warning {
+            reason,
+            message: text,
+        }],
+    ))
 }
 
 /// Step 4.
@@ -149,9 +159,13 @@ fn pack_blocking(
     })
 }
 
-fn dropped(scan: &Scan) -> Option<String> {
-    let total = scan.dropped.total();
-    (total > 0).then(|| format!("{total} entries of the archive that are neither files nor directories were left out: {}", scan.dropped))
+fn dropped(scan: &Scan) -> Option<Warning> {
+    let message = format!(
+        "the archive has {}, which are left out: only files and directories are served",
+        scan.dropped
+    );
+    let reason = "EntriesDropped";
+    (scan.dropped.total() > 0).then_some(Warning { reason, message })
 }
 
 async fn stage(store: &Store) -> Result<Staged, StageError> {

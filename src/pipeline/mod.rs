@@ -14,7 +14,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use wharf_oci::{
     Resolved,
-    archive::Limits,
+    archive::{self, Limits},
     registry::{self, Client, Session},
 };
 use wharf_verify::{Policy, Trusted};
@@ -27,11 +27,11 @@ use crate::{
     ports::SecretReader,
     source::{
         SourceId,
-        plan::{FetchPlan, Stored},
+        plan::{FetchPlan, Form, Stored},
         report::Outcome,
         spec::{SourceSpec, Target},
     },
-    store::{ArtifactKey, NewArtifact, Store, StoredArtifact},
+    store::{ArtifactKey, NewArtifact, Packer, Store, StoredArtifact},
 };
 
 /// What the steps work with: one of each for the whole process.
@@ -91,7 +91,7 @@ async fn steps(
     *seen = Some(resolved.revision());
     let trusted = wharf_verify::verify(resolved, &Policy::NotRequired)
         .map_err(|e| Stage::Verify.failed(e))?;
-    if let Some(stored) = unchanged(plan, &trusted) {
+    if let Some(stored) = unchanged(plan, &trusted, tools.layers) {
         return Ok(Outcome::Unchanged(stored));
     }
     let fetched = layer::fetch(&session, &plan.spec, trusted, tools).await?;
@@ -116,12 +116,21 @@ async fn resolve(session: &Session, spec: &SourceSpec) -> Result<Resolved, Stage
     }
 }
 
-/// What is stored is what is there: the same revision, under the same trust.
-fn unchanged(plan: &FetchPlan, trusted: &Trusted) -> Option<Stored> {
+/// What is stored is what is there: the same revision, under the same trust, in the form that would be made today.
+fn unchanged(plan: &FetchPlan, trusted: &Trusted, layers: LayerOptions) -> Option<Stored> {
     let is_same = |stored: &&Stored| {
-        stored.revision == trusted.resolved().revision() && stored.trust == trusted.fingerprint()
+        stored.revision == trusted.resolved().revision()
+            && stored.trust == trusted.fingerprint()
+            && is_current(stored.form, layers)
     };
     plan.stored.as_ref().filter(is_same).cloned()
+}
+
+fn is_current(form: Form, layers: LayerOptions) -> bool {
+    match form {
+        Form::Layer => !layers.always_repack,
+        Form::Packed(version) => version == archive::PACKER_VERSION,
+    }
 }
 
 /// Step 5.
@@ -190,6 +199,10 @@ pub fn as_stored(artifact: &StoredArtifact) -> Stored {
         at: artifact.at,
         uid: artifact.uid.clone(),
         trust: artifact.trust.clone(),
+        form: match artifact.packer {
+            Packer::Passthrough => Form::Layer,
+            Packer::Repack(version) => Form::Packed(version),
+        },
         metadata: artifact.metadata.clone(),
     }
 }

@@ -15,6 +15,15 @@ use super::spec::{SourceSpec, SpecError};
 /// The annotation that asks for a run at once.
 pub const REQUESTED_AT: &str = "reconcile.fluxcd.io/requestedAt";
 
+/// How stored bytes were made of a layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// They are the layer's own.
+    Layer,
+    /// They were packed again, by the rules of this version.
+    Packed(u32),
+}
+
 /// An artifact that is in the store under a source's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored {
@@ -34,6 +43,8 @@ pub struct Stored {
     pub uid: String,
     /// What was verified when it was stored.
     pub trust: String,
+    /// How the bytes were made of the layer.
+    pub form: Form,
     /// The annotations of the manifest.
     pub metadata: BTreeMap<String, String>,
 }

@@ -37,9 +37,18 @@ pub enum Outcome {
     /// The registry still has what is stored.
     Unchanged(Stored),
     /// A new artifact was stored. Each warning becomes an event.
-    Stored(Stored, Vec<String>),
+    Stored(Stored, Vec<Warning>),
     /// A step failed.
     Failed(Failure),
+}
+
+/// Something the owner should know about an artifact that was stored all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The event's reason.
+    pub reason: &'static str,
+    /// The event's text.
+    pub message: String,
 }
 
 /// Which condition a failure belongs to.
@@ -168,6 +177,11 @@ pub fn conclude(observed: &Observed, outcome: &Outcome, around: Surroundings<'_>
         _ => observed.stored.as_ref(),
     };
     let conditions = conditions(observed, outcome, stored, around.now);
+    // Nothing is looked at while an object is suspended, so nothing that was said of its artifact is taken back.
+    let kept = match outcome {
+        Outcome::Suspended => observed.status.clone(),
+        _ => OCIRepositoryStatus::default(),
+    };
     let settled = !matches!(outcome, Outcome::Failed(_));
     let status = OCIRepositoryStatus {
         observed_generation: if settled {
@@ -176,8 +190,12 @@ pub fn conclude(observed: &Observed, outcome: &Outcome, around: Surroundings<'_>
             observed.status.observed_generation
         },
         conditions,
-        url: stored.map(|stored| url(around.advertised, &stored.latest_path)),
-        artifact: stored.map(|stored| artifact(stored, around.advertised)),
+        url: stored
+            .map(|stored| url(around.advertised, &stored.latest_path))
+            .or(kept.url),
+        artifact: stored
+            .map(|stored| artifact(stored, around.advertised))
+            .or(kept.artifact),
         last_handled_reconcile_at: observed
             .requested
             .clone()
@@ -200,7 +218,7 @@ fn conditions(
 ) -> Vec<Condition> {
     let mut conditions =
         Conditions::new(observed.status.conditions.clone(), observed.generation, now);
-    if stored.is_none() {
+    if stored.is_none() && !matches!(outcome, Outcome::Suspended) {
         conditions.remove("ArtifactInStorage");
     }
     match outcome {
@@ -227,8 +245,9 @@ fn suspended(conditions: &mut Conditions) {
 
 fn stalled(conditions: &mut Conditions, error: &SpecError) {
     let message = error.to_string();
-    conditions.remove("Reconciling");
-    conditions.remove("StorageOperationFailed");
+    for kind in ["Reconciling", "StorageOperationFailed", "SourceVerified"] {
+        conditions.remove(kind);
+    }
     conditions.set("FetchFailed", "True", error.reason(), &message);
     conditions.set("Stalled", "True", error.reason(), &message);
 }
@@ -256,8 +275,11 @@ fn failed(conditions: &mut Conditions, failure: &Failure, observed: &Observed) {
         FailureKind::Storage => ("StorageOperationFailed", "True"),
         FailureKind::Verification => ("SourceVerified", "False"),
     };
-    if kind != "StorageOperationFailed" {
-        conditions.remove("StorageOperationFailed");
+    // What an earlier attempt failed with is not what this one failed with.
+    for other in ["FetchFailed", "StorageOperationFailed", "SourceVerified"] {
+        if other != kind {
+            conditions.remove(other);
+        }
     }
     conditions.set(kind, status, failure.reason, &failure.message);
     let mut progress = IN_PROGRESS.to_owned();
@@ -281,7 +303,6 @@ fn failed(conditions: &mut Conditions, failure: &Failure, observed: &Observed) {
 }
 
 fn artifact(stored: &Stored, advertised: &str) -> Artifact {
-    let metadata = bounded(&stored.metadata);
     Artifact {
         digest: stored.digest.to_string(),
         path: stored.path.clone(),
@@ -289,11 +310,12 @@ fn artifact(stored: &Stored, advertised: &str) -> Artifact {
         revision: stored.revision.clone(),
         last_update_time: Time(stored.at),
         size: i64::try_from(stored.size).ok(),
-        metadata: (!metadata.is_empty()).then_some(metadata),
+        metadata: (!stored.metadata.is_empty()).then(|| stored.metadata.clone()),
     }
 }
 
-fn bounded(metadata: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+/// As much of a manifest's annotations as a status can hold.
+pub fn bounded(metadata: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let fits = |(key, value): &(&String, &String)| {
         key.len() <= MAX_METADATA_KEY && value.len() <= MAX_METADATA_VALUE
     };
@@ -368,7 +390,7 @@ fn events(
             let announced = reason.map(|reason| stored_event(reason, stored, url));
             let warned = warnings
                 .iter()
-                .map(|text| warning("MultipleLayers", text.clone()));
+                .map(|known| warning(known.reason, known.message.clone()));
             announced.into_iter().chain(warned).collect()
         }
     }

@@ -28,7 +28,6 @@ struct Shared {
     registry: Registry,
     durations: Family<Object, Histogram, fn() -> Histogram>,
     results: Family<RunLabels, Counter>,
-    requests: Family<Request, Counter>,
     store_bytes: Gauge,
     store_artifacts: Gauge,
     queue_depth: Gauge,
@@ -46,12 +45,6 @@ struct RunLabels {
     result: &'static str,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    operation: &'static str,
-    kind: &'static str,
-}
-
 impl Metrics {
     /// Metrics that have counted nothing, and say that they are of this version.
     pub fn new() -> Self {
@@ -59,7 +52,6 @@ impl Metrics {
             registry: Registry::default(),
             durations: Family::new_with_constructor(duration_histogram),
             results: Family::default(),
-            requests: Family::default(),
             store_bytes: Gauge::default(),
             store_artifacts: Gauge::default(),
             queue_depth: Gauge::default(),
@@ -79,12 +71,6 @@ impl Metrics {
     /// An object is gone, and so are its series.
     pub fn forget(&self, namespace: &str, name: &str) {
         self.0.durations.remove(&Object::new(namespace, name));
-    }
-
-    /// A registry answered, or did not: `operation` and `kind` (`ok` or the kind of error) are words from fixed lists.
-    pub fn count_registry_request(&self, operation: &'static str, kind: &'static str) {
-        let request = Request { operation, kind };
-        self.0.requests.get_or_create(&request).inc();
     }
 
     /// How much the store holds.
@@ -133,11 +119,6 @@ impl Shared {
             "wharf_reconcile",
             "Reconciliations by their result",
             self.results.clone(),
-        );
-        registry.register(
-            "wharf_registry_requests",
-            "Requests to registries by operation and kind of answer",
-            self.requests.clone(),
         );
         registry.register(
             "wharf_store_bytes",
@@ -245,13 +226,11 @@ mod tests {
     fn every_metric_is_rendered_under_its_documented_name() {
         let metrics = Metrics::new();
         metrics.observe_run("apps", "web", "failure", Duration::ZERO);
-        metrics.count_registry_request("resolve", "ok");
         metrics.set_store(1 << 40, 3);
         metrics.set_queue_depth(7);
         let text = metrics.clone().render();
         for line in [
             "wharf_reconcile_total{result=\"failure\"} 1",
-            "wharf_registry_requests_total{operation=\"resolve\",kind=\"ok\"} 1",
             "wharf_store_bytes 1099511627776",
             "wharf_store_artifacts 3",
             "wharf_queue_depth 7",

@@ -7,3 +7,5 @@
 mod cli;
 /// The import table of ARCHITECTURE.md.
 mod imports;
+/// What is lost on disk is made again.
+mod recovery;

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use wharf_api::v1::OCIRepository;
 use wharf_oci::Digest;
 
-use super::plan::Stored;
+use super::plan::{Form, Stored};
 
 /// A source as an API server hands it over, with fields of `spec` replaced or added.
 fn source(spec: &serde_json::Value) -> OCIRepository {
@@ -35,6 +35,7 @@ fn stored(revision: &str) -> Stored {
         at: Timestamp::from_second(1_700_000_000).unwrap(),
         uid: "u1".to_owned(),
         trust: "not-required".to_owned(),
+        form: Form::Layer,
         metadata: [(
             "org.opencontainers.image.source".to_owned(),
             "https://git.example/app".to_owned(),

@@ -9,7 +9,8 @@ use super::{source, stored};
 use crate::source::{
     plan::{Observed, REQUESTED_AT, Stored},
     report::{
-        Failure, FailureKind, Outcome, Report, RunResult, Surroundings, conclude, progressing,
+        Failure, FailureKind, Outcome, Report, RunResult, Surroundings, Warning, bounded, conclude,
+        progressing,
     },
     schedule::{Next, Policy},
     spec::SpecError,
@@ -212,6 +213,34 @@ fn suspension_forgets_a_stall_and_fetches_nothing() {
 }
 
 #[test]
+fn suspension_takes_nothing_back_that_was_said_of_the_artifact() {
+    let good = said(
+        &observed(None),
+        &Outcome::Stored(stored("1.0@sha256:aa"), vec![]),
+    );
+    // The store is empty after a restart, and nothing may be fetched.
+    let report = said(&following(&good, None), &Outcome::Suspended);
+    assert_eq!(report.status, good.status);
+}
+
+#[test]
+fn a_failure_replaces_what_an_earlier_attempt_failed_with() {
+    let first = said(
+        &observed(None),
+        &failure(FailureKind::Fetch, "OCIArtifactPullFailed"),
+    );
+    let second = said(
+        &following(&first, None),
+        &failure(FailureKind::Storage, "ArchiveOperationFailed"),
+    );
+    assert!(
+        !conditions(&second.status)
+            .iter()
+            .any(|c| c.starts_with("FetchFailed"))
+    );
+}
+
+#[test]
 fn a_request_is_recorded_whatever_the_outcome() {
     let mut object = source(&json!({}));
     object.metadata.annotations = Some([(REQUESTED_AT.to_owned(), "t1".to_owned())].into());
@@ -251,23 +280,28 @@ fn an_artifact_that_is_gone_from_the_store_leaves_the_status() {
 }
 
 #[test]
-fn metadata_of_any_size_leaves_a_status_that_can_be_written() {
-    let mut artifact = stored("1.0@sha256:aa");
-    artifact.metadata = (0..10_000)
+fn metadata_of_any_size_becomes_what_a_status_can_hold() {
+    let mut metadata: std::collections::BTreeMap<_, _> = (0..10_000)
         .map(|n| (format!("k{n:05}"), "v".repeat(200)))
         .collect();
-    artifact
-        .metadata
-        .insert("a-big-one".to_owned(), "v".repeat(4 << 20));
-    let report = said(&observed(None), &Outcome::Stored(artifact, vec![]));
-    assert_eq!(report.status.artifact.unwrap().metadata.unwrap().len(), 32);
+    metadata.insert("a-big-one".to_owned(), "v".repeat(4 << 20));
+    metadata.insert("k".repeat(4096), "v".to_owned());
+    let kept = bounded(&metadata);
+    assert_eq!(kept.len(), 32);
+    assert!(kept.keys().all(|key| key.starts_with("k000")));
 }
 
 #[test]
 fn warnings_become_events() {
     let report = said(
         &observed(None),
-        &Outcome::Stored(stored("1.0@sha256:aa"), vec!["3 layers".to_owned()]),
+        &Outcome::Stored(
+            stored("1.0@sha256:aa"),
+            vec![Warning {
+                reason: "MultipleLayers",
+                message: "3 layers".to_owned(),
+            }],
+        ),
     );
     assert_eq!(reasons(&report), ["NewArtifact", "MultipleLayers"]);
 }
