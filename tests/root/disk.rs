@@ -9,16 +9,16 @@ use wharf::store::{ArtifactKey, NewArtifact, Options, Packer, Store, StoreError,
 use wharf_oci::Digest;
 
 /// A mounted tmpfs, unmounted when dropped.
-struct Tmpfs(TempDir);
+pub(crate) struct Tmpfs(TempDir);
 
 impl Tmpfs {
-    fn new(options: &str) -> Self {
+    pub(crate) fn new(options: &str) -> Self {
         let mounted = Self(TempDir::new().unwrap());
         mount(&["-t", "tmpfs", "-o", options, "tmpfs"], mounted.path());
         mounted
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 }

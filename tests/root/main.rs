@@ -5,3 +5,5 @@
 
 /// The store on file systems that are full, out of inodes or read-only.
 mod disk;
+/// The real `wharf` on a disk that is full.
+mod full_disk;
