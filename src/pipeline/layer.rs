@@ -160,12 +160,13 @@ fn pack_blocking(
 }
 
 fn dropped(scan: &Scan) -> Option<Warning> {
+    let total = scan.dropped.total();
     let message = format!(
-        "the archive has {}, which are left out: only files and directories are served",
+        "{total} entries of the archive are left out, because they are neither files nor directories: {}",
         scan.dropped
     );
     let reason = "EntriesDropped";
-    (scan.dropped.total() > 0).then_some(Warning { reason, message })
+    (total > 0).then_some(Warning { reason, message })
 }
 
 async fn stage(store: &Store) -> Result<Staged, StageError> {
