@@ -3,7 +3,7 @@
 //!
 //! What enters: binaries that `tests/tools/build.sh` (`make tools`) has built. What leaves: servers that are ready when
 //! `start().await` returns, each on a free port and in a folder of its own. A server ends when its value is dropped, also
-//! in a test that panics; whatever still runs when the test process ends, however it ends, is ended by [`warden`].
+//! in a test that panics; whatever still runs when the test process ends, however it ends, a shell of its own ends.
 //!
 //! A server that does not start stops the test, with the end of its log.
 
