@@ -306,6 +306,32 @@ async fn waiting_for_one_pass_ends_when_every_source_was_answered() {
 }
 
 #[tokio::test]
+async fn a_change_that_needs_no_answer_is_not_waited_for_and_a_request_is() {
+    let declared = source("a", "x", "");
+    let setup = Setup::new(&[("a.yaml", &declared)]);
+    let standalone = setup.open();
+    let (ports, mut progress) = (standalone.ports(), standalone.progress());
+    let mut running = Running::start(standalone);
+    assert_eq!(running.next().await.id, id("a"));
+    ports
+        .status
+        .write(&*read(&ports, "a").await, &status("True", "1"))
+        .await
+        .unwrap();
+
+    let labelled = declared.replace("metadata:\n", "metadata:\n  labels: {team: web}\n");
+    setup.write("a.yaml", &labelled);
+    assert_eq!(running.next().await.id, id("a"));
+    assert!(read(&ports, "a").await.metadata.labels.is_some());
+    assert!(progress.borrow_and_update().is_settled());
+
+    setup.write("a.yaml", &source("a", "x", "now"));
+    assert_eq!(running.next().await.id, id("a"));
+    assert!(!progress.borrow_and_update().is_settled());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn an_unchanged_status_after_a_restart_settles_too() {
     let setup = Setup::new(&[("a.yaml", &source("a", "x", ""))]);
     let ports = setup.open().ports();
