@@ -36,7 +36,8 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         &args.storage_adv_addr,
         sockets,
     )?;
-    let standalone = open(&args, &state).await?;
+    let printer = printer(args.output);
+    let standalone = open(&args, &state, printer.clone()).await?;
     let progress = standalone.progress();
     let has_problems = !standalone.problems().is_empty();
     let (_ready, is_ready) = watch::channel(true);
@@ -46,6 +47,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     }
     standalone.run(running.triggers.clone(), stop).await;
     running.ended().await;
+    finish(printer).await;
     Ok(exit(&args, &progress.borrow(), has_problems))
 }
 
@@ -60,12 +62,22 @@ fn must_exist(dir: &Path) -> Result<(), Failure> {
     }
 }
 
-async fn open(args: &RunArgs, state: &Path) -> Result<Standalone, Failure> {
-    let format = match args.output {
+fn printer(output: Output) -> Printer {
+    let format = match output {
         Output::Table => Format::Table,
         Output::Json => Format::Json,
     };
-    let printer = Printer::new(Box::new(std::io::stdout()), format);
+    Printer::new(Box::new(std::io::stdout()), format)
+}
+
+/// Nothing prints any more; what was printed still has to reach its reader.
+async fn finish(printer: Printer) {
+    if let Err(error) = tokio::task::spawn_blocking(move || printer.finish()).await {
+        tracing::error!(error = %error, "the last lines may not have been printed");
+    }
+}
+
+async fn open(args: &RunArgs, state: &Path, printer: Printer) -> Result<Standalone, Failure> {
     let (dir, state) = (args.dir.clone(), state.to_owned());
     let opened = tokio::task::spawn_blocking(move || Standalone::open(&dir, &state, printer)).await;
     let opened = opened.map_err(|error| Failure::new("could not start", error))?;

@@ -13,6 +13,7 @@
 
 mod document;
 mod files;
+mod lines;
 mod poll;
 mod ports;
 mod printer;

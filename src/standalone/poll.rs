@@ -38,7 +38,7 @@ pub(super) fn look(directory: &Mutex<Directory>, shared: &Shared) -> io::Result<
     for problem in &changes.problems {
         tracing::error!("{problem}");
     }
-    for id in &changes.changed {
+    for id in &changes.asking {
         shared.note(id, Standing::Pending);
     }
     for id in &changes.gone {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a person or a script sees of the sources: a row when a status changes, or one JSON object per line.
 //!
-//! Enters as objects and events; leaves as lines on the writer it was given. A reader that went away is no failure:
-//! printing stops mattering, the work goes on.
+//! Enters as objects and events; leaves as lines on the writer it was given, through [`super::lines`]. A reader that went
+//! away or stalls is no failure: printing stops mattering, the work goes on.
 
 use std::{
     collections::HashMap,
     fmt,
     io::Write,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde_json::json;
 use wharf_api::{KIND, condition::READY, v1::OCIRepository};
 
+use super::lines::Lines;
 use crate::source::{SourceId, report::Event, spec::id_of};
 
 /// How it is printed.
@@ -27,14 +28,17 @@ pub enum Format {
     Json,
 }
 
-/// Prints to one writer, from any number of tasks.
+/// Prints to one writer, from any number of tasks. Printing never waits for the writer: one thread does, and when too
+/// many lines wait for it, further ones are dropped and the log says how many. Clones print to the same writer.
+#[derive(Clone)]
 pub struct Printer {
     format: Format,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
 }
 
 struct Inner {
-    out: Box<dyn Write + Send>,
+    /// Absent once printing is finished.
+    out: Option<Lines>,
     has_header: bool,
     last: HashMap<SourceId, Row>,
 }
@@ -60,13 +64,13 @@ impl Printer {
     /// Prints to `out`.
     pub fn new(out: Box<dyn Write + Send>, format: Format) -> Self {
         let inner = Inner {
-            out,
+            out: Some(Lines::new(out)),
             has_header: false,
             last: HashMap::new(),
         };
         Self {
             format,
-            inner: Mutex::new(inner),
+            inner: Arc::new(Mutex::new(inner)),
         }
     }
 
@@ -116,7 +120,16 @@ impl Printer {
         }
     }
 
-    /// A panic while printing leaves at worst half a line.
+    /// Waits until everything is printed, but not longer than a second: a reader that stalls must not hold up the end of
+    /// the process. What is printed after that is dropped. Blocks.
+    pub fn finish(&self) {
+        let out = self.lock().out.take();
+        if let Some(lines) = out {
+            lines.finish();
+        }
+    }
+
+    /// A panic while printing leaves at worst a row that is printed again.
     fn lock(&self) -> std::sync::MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,13 +144,14 @@ impl Inner {
         self.write(&line.replace(char::is_control, " "));
     }
 
-    fn line(&mut self, value: &serde_json::Value) {
+    fn line(&self, value: &serde_json::Value) {
         self.write(&value.to_string());
     }
 
-    /// Nobody to tell is nobody to tell about it.
-    fn write(&mut self, line: &str) {
-        let _ = writeln!(self.out, "{line}").and_then(|()| self.out.flush());
+    fn write(&self, line: &str) {
+        if let Some(lines) = &self.out {
+            lines.push(line);
+        }
     }
 }
 
@@ -198,7 +212,7 @@ fn event_json(id: &SourceId, event: &Event, now: Timestamp) -> serde_json::Value
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::time::Duration;
 
     use super::*;
 
@@ -242,6 +256,12 @@ mod tests {
         (Printer::new(Box::new(out.clone()), format), out)
     }
 
+    /// Waits until everything is printed.
+    fn printed(printer: &Printer) {
+        let lines = printer.lock().out.take().unwrap();
+        assert!(lines.written_within(Duration::from_secs(20)));
+    }
+
     fn source(ready: &str, message: &str, observed: i64) -> OCIRepository {
         serde_json::from_value(json!({
             "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository",
@@ -272,6 +292,7 @@ mod tests {
         printer.status(&source("True", "stored", 1), NOW);
         printer.status(&source("True", "stored", 2), NOW);
         printer.status(&source("False", "gone", 2), NOW);
+        printed(&printer);
         let lines = out.lines();
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[0].starts_with("SOURCE"));
@@ -290,6 +311,7 @@ mod tests {
         printer.event(&source("False", "", 1), &event(true, "no route"), NOW);
         printer.event(&source("False", "", 1), &event(false, "normal"), NOW);
         printer.event(&source("False", "", 1), &event(true, "two layers"), NOW);
+        printed(&printer);
         let lines = out.lines();
         assert_eq!(lines.len(), 3, "{lines:?}");
         assert!(lines[2].ends_with("R: two layers"));
@@ -301,6 +323,7 @@ mod tests {
         printer.status(&source("True", "a\nb", 1), NOW);
         printer.event(&source("True", "", 1), &event(true, "c\nd"), NOW);
         printer.gone(&SourceId::new("apps", "app"), NOW);
+        printed(&printer);
         let values: Vec<serde_json::Value> = out
             .lines()
             .iter()
@@ -322,6 +345,7 @@ mod tests {
     fn a_terminal_gets_no_control_characters() {
         let (printer, out) = printer(Format::Table);
         printer.status(&source("True", "a\u{1b}[31m\nb", 1), NOW);
+        printed(&printer);
         let lines = out.lines();
         assert_eq!(lines.len(), 2);
         assert!(!lines[1].contains('\u{1b}'));
@@ -331,5 +355,8 @@ mod tests {
     fn a_reader_that_went_away_is_no_failure() {
         let printer = Printer::new(Box::new(Broken), Format::Table);
         printer.status(&source("True", "stored", 1), NOW);
+        printer.finish();
+        printer.status(&source("False", "after the end", 1), NOW);
+        printer.finish();
     }
 }

@@ -66,8 +66,16 @@ impl Setup {
         Standalone::open(&self.dir(), &self.state(), printer).unwrap()
     }
 
-    fn printed(&self) -> String {
-        String::from_utf8(self.out.0.lock().unwrap().clone()).unwrap()
+    /// Waits until all of it is printed, which another thread does.
+    async fn prints(&self, texts: &[&str]) {
+        let printed = || String::from_utf8(self.out.0.lock().unwrap().clone()).unwrap();
+        let all = async {
+            while !texts.iter().all(|text| printed().contains(text)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, all).await;
+        assert!(in_time.is_ok(), "{texts:?} in {}", printed());
     }
 
     fn status_file(&self, name: &str) -> PathBuf {
@@ -172,7 +180,7 @@ async fn a_changed_spec_a_touched_annotation_a_new_file_and_a_removed_one_are_tr
     fs::remove_file(setup.dir().join("a.yaml")).unwrap();
     assert_eq!(running.next().await.id, id("a"));
     assert!(ports.sources.read(&id("a")).await.unwrap().is_none());
-    assert!(setup.printed().contains("default/a") && setup.printed().contains("removed"));
+    setup.prints(&["default/a", "removed"]).await;
     running.stop().await;
 }
 
@@ -306,6 +314,32 @@ async fn waiting_for_one_pass_ends_when_every_source_was_answered() {
 }
 
 #[tokio::test]
+async fn a_change_that_needs_no_answer_is_not_waited_for_and_a_request_is() {
+    let declared = source("a", "x", "");
+    let setup = Setup::new(&[("a.yaml", &declared)]);
+    let standalone = setup.open();
+    let (ports, mut progress) = (standalone.ports(), standalone.progress());
+    let mut running = Running::start(standalone);
+    assert_eq!(running.next().await.id, id("a"));
+    ports
+        .status
+        .write(&*read(&ports, "a").await, &status("True", "1"))
+        .await
+        .unwrap();
+
+    let labelled = declared.replace("metadata:\n", "metadata:\n  labels: {team: web}\n");
+    setup.write("a.yaml", &labelled);
+    assert_eq!(running.next().await.id, id("a"));
+    assert!(read(&ports, "a").await.metadata.labels.is_some());
+    assert!(progress.borrow_and_update().is_settled());
+
+    setup.write("a.yaml", &source("a", "x", "now"));
+    assert_eq!(running.next().await.id, id("a"));
+    assert!(!progress.borrow_and_update().is_settled());
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn an_unchanged_status_after_a_restart_settles_too() {
     let setup = Setup::new(&[("a.yaml", &source("a", "x", ""))]);
     let ports = setup.open().ports();
@@ -406,7 +440,7 @@ async fn events_reach_the_printer() {
         .events
         .publish(&*read(&ports, "a").await, &event)
         .await;
-    assert!(setup.printed().contains("MultipleLayers: two"));
+    setup.prints(&["MultipleLayers: two"]).await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use wharf_api::v1::{OCIRepository, OCIRepositoryStatus};
 use super::files::{Contents, Problem};
 use crate::{
     ports::Secret,
-    source::{SourceId, spec::id_of},
+    source::{SourceId, plan::Attempt, spec::id_of},
 };
 
 /// All objects and secrets.
@@ -39,6 +39,8 @@ struct Inner {
 pub(super) struct Changes {
     /// New, or with another spec, label or annotation.
     pub(super) changed: Vec<SourceId>,
+    /// Those of the changed ones that a run answers. Another label, for one, needs no answer and gets none.
+    pub(super) asking: Vec<SourceId>,
     /// Not there any more.
     pub(super) gone: Vec<SourceId>,
     /// What cannot be used and was not known to be so.
@@ -52,6 +54,17 @@ pub(super) enum Lookup {
     Gone,
     /// An earlier process knew it, and a file that cannot be read may still name it.
     Uncertain,
+}
+
+/// What a declared object is beside the known one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    /// The same.
+    None,
+    /// Different, but asking a run for nothing that was not asked before.
+    Silent,
+    /// New, or different in what a run answers.
+    Asking,
 }
 
 /// Why a status was not taken.
@@ -94,7 +107,11 @@ impl World {
             inner.objects.remove(id);
         }
         for (id, declared) in contents.sources {
-            if inner.declare(&id, declared) {
+            let change = inner.declare(&id, declared);
+            if change == Change::Asking {
+                changes.asking.push(id.clone());
+            }
+            if change != Change::None {
                 changes.changed.push(id);
             }
         }
@@ -178,8 +195,8 @@ impl World {
 }
 
 impl Inner {
-    /// Takes over one declared object; says whether it is a change.
-    fn declare(&mut self, id: &SourceId, declared: OCIRepository) -> bool {
+    /// Takes over one declared object.
+    fn declare(&mut self, id: &SourceId, declared: OCIRepository) -> Change {
         let known = self.objects.get(id).cloned();
         let before = known
             .as_deref()
@@ -187,11 +204,16 @@ impl Inner {
             .or_else(|| self.remembered.remove(id));
         let mut next = continued(id, declared, before);
         if known.as_deref() == Some(&next) {
-            return false;
+            return Change::None;
         }
+        let is_silent = known.is_some_and(|known| Attempt::of(&known) == Attempt::of(&next));
         next.metadata.resource_version = Some(self.next_version());
         self.objects.insert(id.clone(), Arc::new(next));
-        true
+        if is_silent {
+            Change::Silent
+        } else {
+            Change::Asking
+        }
     }
 
     /// The current object, if it is the one that was read.

@@ -4,7 +4,8 @@
 use std::{
     fs,
     path::Path,
-    process::{Command, Output},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use wharf_test_support::registry::FakeRegistry;
@@ -226,9 +227,9 @@ async fn passwords_come_from_standard_input_and_are_never_shown() {
                 "--password-stdin",
             ])
             .env_remove("HOME")
-            .stdin(std::process::Stdio::piped())
-            .stderr(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), password.as_bytes()).unwrap();
@@ -273,4 +274,59 @@ fn a_reader_that_went_away_is_no_failure() {
         "{}",
         stderr(&output)
     );
+}
+
+/// More output than a pipe holds, and less than the queue before it does: 500 lines, none of which needs a registry.
+fn talkative() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..500 {
+        let manifest = format!(
+            "apiVersion: source.toolkit.fluxcd.io/v1\nkind: OCIRepository\nmetadata:\n  name: {}-{n}\nspec:\n  \
+             url: oci://r.example/app\n  interval: 1m\n  suspend: true\n",
+            "a".repeat(200)
+        );
+        fs::write(dir.path().join(format!("{n}.yaml")), manifest).unwrap();
+    }
+    dir
+}
+
+fn run_once(dir: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+    command.args(["run", text(dir), "--once", "-o", "json", "--storage-addr"]);
+    command.arg("127.0.0.1:0").stderr(Stdio::null());
+    command
+}
+
+/// How it ended; killed and `None` when it did not.
+fn ended(child: &mut Child) -> Option<ExitStatus> {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(60) {
+        if let Some(status) = child.try_wait().unwrap() {
+            return Some(status);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+fn what_run_once_says_is_printed_before_it_ends() {
+    let dir = talkative();
+    let output = run_once(dir.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let printed = stdout(&output);
+    assert_eq!(printed.lines().count(), 500);
+    assert!(printed.len() > 2 * 65_536, "{}", printed.len());
+}
+
+#[test]
+fn run_once_ends_though_nobody_reads_what_it_says() {
+    let dir = talkative();
+    let mut child = run_once(dir.path()).stdout(Stdio::piped()).spawn().unwrap();
+    let unread = child.stdout.take();
+    let status = ended(&mut child);
+    drop(unread);
+    assert_eq!(status.and_then(|status| status.code()), Some(0));
 }
