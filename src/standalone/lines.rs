@@ -158,6 +158,18 @@ mod tests {
         (Lines::new(Box::new(out)), open, written)
     }
 
+    /// Pushes twice what the queue holds.
+    fn overfilled(lines: Lines) -> Lines {
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            (0..2 * QUEUE).for_each(|n| lines.push(&n.to_string()));
+            done.send(lines).unwrap();
+        });
+        is_done
+            .recv_timeout(DEADLINE)
+            .expect("printing waits for the reader")
+    }
+
     fn lines_of(written: &Mutex<Vec<u8>>) -> Vec<String> {
         let text = String::from_utf8(written.lock().unwrap().clone()).unwrap();
         text.lines().map(str::to_owned).collect()
@@ -166,14 +178,7 @@ mod tests {
     #[test]
     fn a_reader_that_stalls_holds_up_nobody_and_what_it_misses_is_counted() {
         let (lines, open, written) = stalled();
-        let (done, is_done) = mpsc::channel();
-        thread::spawn(move || {
-            (0..2 * QUEUE).for_each(|n| lines.push(&n.to_string()));
-            done.send(lines).unwrap();
-        });
-        let lines = is_done
-            .recv_timeout(DEADLINE)
-            .expect("printing waits for the reader");
+        let lines = overfilled(lines);
         // One line is in the writer's hands, or will be.
         let dropped = usize::try_from(lines.dropped()).unwrap();
         assert!((QUEUE - 1..=QUEUE).contains(&dropped), "{dropped}");
@@ -187,7 +192,7 @@ mod tests {
     #[test]
     fn after_a_stall_lines_are_printed_again() {
         let (lines, open, written) = stalled();
-        (0..2 * QUEUE).for_each(|_| lines.push("during"));
+        let lines = overfilled(lines);
         drop(open);
         let start = Instant::now();
         while lines.loss.is_behind.load(Ordering::Relaxed) {
