@@ -115,21 +115,13 @@ mod tests {
 
     #[test]
     fn a_location_that_is_no_url_is_an_error() {
-        for bad in [
-            "",
-            "ftp://a/b",
-            "https://u:p@a/b",
-            "\u{1}".trim(),
-            "https://",
-        ] {
-            if let Ok(value) = bad.parse::<http::HeaderValue>() {
-                let headers = HeaderMap::from_iter([(header::LOCATION, value)]);
-                let link = Link::parse("https://r.example/a").unwrap();
-                assert!(
-                    matches!(next(&link, &headers), Err(Problem::Location { .. })),
-                    "{bad:?}"
-                );
-            }
+        for bad in ["", "ftp://a/b", "https://u:p@a/b", "https://"] {
+            let headers = HeaderMap::from_iter([(header::LOCATION, bad.parse().unwrap())]);
+            let link = Link::parse("https://r.example/a").unwrap();
+            assert!(
+                matches!(next(&link, &headers), Err(Problem::Location { .. })),
+                "{bad:?}"
+            );
         }
         assert!(
             next(
