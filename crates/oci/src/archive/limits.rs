@@ -137,7 +137,7 @@ impl fmt::Display for Limit {
 
 /// An archive is larger than one of its [`Limits`].
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
-#[error("archive goes beyond the limit on {limit}, which is {value}; raise {} if it is meant to be this large", limit.flag())]
+#[error("archive exceeds the limit of {value} {limit}; raise {} if it is meant to be this large", limit.flag())]
 pub struct LimitExceeded {
     /// Which limit.
     pub limit: Limit,
