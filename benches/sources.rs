@@ -100,15 +100,7 @@ async fn push_one(client: &Client, registry: &Distribution, n: usize) -> usize {
         .push_blob(&content, &Content::Bytes(layer.into()))
         .await
         .unwrap();
-    let manifest = ImageManifest {
-        schema_version: 2,
-        media_type: Some(media_type::OCI_MANIFEST.to_owned()),
-        artifact_type: None,
-        config,
-        layers: vec![content],
-        subject: None,
-        annotations: std::collections::BTreeMap::new(),
-    };
+    let manifest = ImageManifest::new(config, vec![content], std::collections::BTreeMap::new());
     let bytes = serde_json::to_vec(&manifest).unwrap().into();
     session
         .push_manifest(
@@ -122,13 +114,7 @@ async fn push_one(client: &Client, registry: &Distribution, n: usize) -> usize {
 }
 
 fn describe(media_type: &str, bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest: Digest::sha256_of(bytes),
-        size: bytes.len() as u64,
-        annotations: std::collections::BTreeMap::new(),
-        platform: None,
-    }
+    Descriptor::new(media_type, Digest::sha256_of(bytes), bytes.len() as u64)
 }
 
 fn objects(registry: &Distribution, namespace: &str, sources: usize) -> String {

@@ -155,27 +155,19 @@ async fn push(
     layer: &Layer,
     annotations: BTreeMap<String, String>,
 ) -> Result<Digest, Box<dyn std::error::Error + Send + Sync>> {
-    let config = descriptor(
+    let config = Descriptor::new(
         media_type::FLUX_CONFIG,
         Digest::sha256_of(CONFIG),
         CONFIG.len() as u64,
     );
-    let content = descriptor(media_type::FLUX_CONTENT, layer.digest.clone(), layer.size);
+    let content = Descriptor::new(media_type::FLUX_CONTENT, layer.digest.clone(), layer.size);
     session
         .push_blob(&config, &Content::Bytes(CONFIG.into()))
         .await?;
     session
         .push_blob(&content, &Content::File(layer.path.clone()))
         .await?;
-    let manifest = ImageManifest {
-        schema_version: 2,
-        media_type: Some(media_type::OCI_MANIFEST.to_owned()),
-        artifact_type: None,
-        config,
-        layers: vec![content],
-        subject: None,
-        annotations,
-    };
+    let manifest = ImageManifest::new(config, vec![content], annotations);
     let bytes = serde_json::to_vec(&manifest)?;
     Ok(session
         .push_manifest(
@@ -184,16 +176,6 @@ async fn push(
             media_type::OCI_MANIFEST,
         )
         .await?)
-}
-
-fn descriptor(media_type: &str, digest: Digest, size: u64) -> Descriptor {
-    Descriptor {
-        media_type: media_type.to_owned(),
-        digest,
-        size,
-        annotations: BTreeMap::new(),
-        platform: None,
-    }
 }
 
 fn told(args: &PushArgs, to: &str, manifest: &Digest, layer: &Layer) -> String {

@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 
 use wharf_test_support::{
     artifacts,
-    registry::{FLUX_CONTENT, FakeRegistry},
+    registry::{FLUX_CONTENT, FakeRegistry, SeededArtifact},
 };
 
 /// A directory with one source, and the state beside it.
@@ -56,6 +56,16 @@ impl Place {
     }
 }
 
+/// A source whose artifact was stored, by a process that has ended.
+async fn stored() -> (FakeRegistry, SeededArtifact, Place) {
+    let registry = FakeRegistry::start().await;
+    let layer = artifacts::layer(&[("a", "content")]);
+    let seeded = registry.push_artifact("app", "1", layer, FLUX_CONTENT);
+    let place = Place::new(&registry);
+    assert_eq!(place.run_once(&[]), Some(0));
+    (registry, seeded, place)
+}
+
 fn only(blobs: &[std::path::PathBuf]) -> &Path {
     assert_eq!(blobs.len(), 1, "{blobs:?}");
     &blobs[0]
@@ -63,15 +73,7 @@ fn only(blobs: &[std::path::PathBuf]) -> &Path {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_artifact_whose_bytes_are_gone_or_cut_is_made_again() {
-    let registry = FakeRegistry::start().await;
-    registry.push_artifact(
-        "app",
-        "1",
-        artifacts::layer(&[("a", "content")]),
-        FLUX_CONTENT,
-    );
-    let place = Place::new(&registry);
-    assert_eq!(place.run_once(&[]), Some(0));
+    let (_registry, _, place) = stored().await;
     let whole = fs::read(only(&place.blobs())).unwrap();
 
     fs::remove_file(only(&place.blobs())).unwrap();
@@ -85,15 +87,8 @@ async fn an_artifact_whose_bytes_are_gone_or_cut_is_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_artifact_is_made_again_while_the_process_runs() {
-    let registry = FakeRegistry::start().await;
-    registry.push_artifact(
-        "app",
-        "1",
-        artifacts::layer(&[("a", "content")]),
-        FLUX_CONTENT,
-    );
-    let place = Place::new(&registry);
-    assert_eq!(place.run_once(&[]), Some(0));
+    let (registry, _, place) = stored().await;
+    let seen = registry.requests().len();
     let mut child = Command::new(env!("CARGO_BIN_EXE_wharf"))
         .args(["run", "--storage-addr=127.0.0.1:0"])
         .arg(place.0.path().join("sources"))
@@ -104,7 +99,6 @@ async fn a_lost_artifact_is_made_again_while_the_process_runs() {
         .spawn()
         .unwrap();
     // The process is up once it has asked the registry; only then is the blob taken from under it.
-    let seen = registry.requests().len();
     eventually(|| registry.requests().len() > seen);
     fs::remove_file(only(&place.blobs())).unwrap();
     // A request for a run is what a person would try first.
@@ -121,15 +115,7 @@ async fn a_lost_artifact_is_made_again_while_the_process_runs() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flag_that_changes_the_bytes_acts_on_what_is_stored() {
-    let registry = FakeRegistry::start().await;
-    let seeded = registry.push_artifact(
-        "app",
-        "1",
-        artifacts::layer(&[("a", "content")]),
-        FLUX_CONTENT,
-    );
-    let place = Place::new(&registry);
-    assert_eq!(place.run_once(&[]), Some(0));
+    let (_registry, seeded, place) = stored().await;
     assert_eq!(place.status()["artifact"]["digest"], seeded.layer_digest);
     assert_eq!(place.run_once(&["--passthrough=off"]), Some(0));
     assert_ne!(place.status()["artifact"]["digest"], seeded.layer_digest);
@@ -137,15 +123,7 @@ async fn a_flag_that_changes_the_bytes_acts_on_what_is_stored() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_source_keeps_what_was_said_of_it_when_the_store_is_emptied() {
-    let registry = FakeRegistry::start().await;
-    registry.push_artifact(
-        "app",
-        "1",
-        artifacts::layer(&[("a", "content")]),
-        FLUX_CONTENT,
-    );
-    let place = Place::new(&registry);
-    assert_eq!(place.run_once(&[]), Some(0));
+    let (registry, _, place) = stored().await;
     let before = place.status();
     place.write(&registry, ", suspend: true");
     fs::remove_dir_all(place.0.path().join("state/store")).unwrap();

@@ -116,6 +116,38 @@ pub struct Resolved {
     pub digest: Digest,
 }
 
+impl Descriptor {
+    /// A descriptor of content with nothing else to say about it.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.to_owned(),
+            digest,
+            size,
+            annotations: BTreeMap::new(),
+            platform: None,
+        }
+    }
+}
+
+impl ImageManifest {
+    /// An OCI manifest that says its media type and refers to nothing.
+    pub fn new(
+        config: Descriptor,
+        layers: Vec<Descriptor>,
+        annotations: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(media_type::OCI_MANIFEST.to_owned()),
+            artifact_type: None,
+            config,
+            layers,
+            subject: None,
+            annotations,
+        }
+    }
+}
+
 impl Resolved {
     /// The revision in Flux's form: `<tag>@<digest>`, or `<digest>` alone when a digest was asked for.
     pub fn revision(&self) -> String {
