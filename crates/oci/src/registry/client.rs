@@ -21,6 +21,7 @@ use super::{
     connector::Connector,
     egress::Egress,
     error::Error,
+    hosts::Hosts,
     problem::Problem,
     request::Channel,
     retry::RetryPolicy,
@@ -45,6 +46,8 @@ pub struct Options {
     pub retry: RetryPolicy,
     /// Which addresses may be dialled.
     pub egress: Egress,
+    /// What is set per host.
+    pub hosts: Hosts,
 }
 
 impl Default for Options {
@@ -55,6 +58,7 @@ impl Default for Options {
             limits: Limits::default(),
             retry: RetryPolicy::default(),
             egress: Egress::default(),
+            hosts: Hosts::default(),
         }
     }
 }

@@ -19,23 +19,19 @@ use super::{
     body::{Chunks, content_length},
     error::Error,
     problem::Problem,
-    request::{Ask, Reply},
-    session::Session,
+    request::{Ask, Channel, Reply},
 };
 
 /// Large enough that a trip to the blocking threads is not paid per packet.
 const BUFFER: usize = 512 * 1024;
 
-impl Session {
-    /// Downloads a blob.
-    ///
-    /// Guarantees, if it returns `Ok`: the file holds exactly the blob, from its start, with the size and the digest of
-    /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first, and again before another
-    /// attempt. On an error its content means nothing.
-    pub async fn download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Error> {
-        let mut attempts = self
-            .0
-            .attempts(format!("download layer {}", descriptor.digest));
+impl Channel {
+    pub(crate) async fn download(
+        &self,
+        descriptor: &Descriptor,
+        file: &mut File,
+    ) -> Result<(), Error> {
+        let mut attempts = self.attempts(format!("download layer {}", descriptor.digest));
         loop {
             match self.try_download(descriptor, file).await {
                 Ok(()) => return Ok(()),
@@ -45,18 +41,15 @@ impl Session {
     }
 
     async fn try_download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Problem> {
-        let limit = self.0.limits.max_blob;
+        let limit = self.limits.max_blob;
         if descriptor.size > limit {
             return Err(Problem::TooLarge {
                 what: "the layer",
                 limit,
             });
         }
-        let link = self.0.link(&format!("blobs/{}", descriptor.digest)).await?;
-        let reply = self
-            .0
-            .ask(&Ask::new(Method::GET, link, Scope::Pull))
-            .await?;
+        let link = self.link(&format!("blobs/{}", descriptor.digest)).await?;
+        let reply = self.ask(&Ask::new(Method::GET, link, Scope::Pull)).await?;
         empty(file).await.map_err(writing)?;
         self.receive(reply, descriptor, file).await
     }
@@ -73,7 +66,7 @@ impl Session {
         {
             return Err(Problem::Size { expected, got });
         }
-        let timeouts = self.0.home.timeouts;
+        let timeouts = self.home.timeouts;
         let mut chunks = Chunks::of(
             reply.response,
             &reply.link.origin,

@@ -18,11 +18,11 @@ use crate::{Descriptor, Digest};
 use super::{
     auth::Scope,
     error::{Error, ErrorKind},
+    manifests::Target,
     origin::Link,
     problem::{Problem, clean},
     redirect,
-    request::{Ask, Upload},
-    session::{Session, Target},
+    request::{Ask, Channel, Upload},
     wire::Body,
 };
 
@@ -74,10 +74,9 @@ fn pieces(file: File) -> Body {
     StreamBody::new(pieces).boxed_unsync()
 }
 
-impl Session {
-    /// Whether the repository has a blob.
-    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
-        let mut attempts = self.0.attempts(format!("look for blob {digest}"));
+impl Channel {
+    pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let mut attempts = self.attempts(format!("look for blob {digest}"));
         loop {
             match self.try_has_blob(digest).await {
                 Ok(found) => return Ok(found),
@@ -86,9 +85,12 @@ impl Session {
         }
     }
 
-    /// Pushes a blob, unless it is there. The descriptor says its size and digest; the registry checks them.
-    pub async fn push_blob(&self, descriptor: &Descriptor, content: &Content) -> Result<(), Error> {
-        let mut attempts = self.0.attempts(format!("push blob {}", descriptor.digest));
+    pub(crate) async fn push_blob(
+        &self,
+        descriptor: &Descriptor,
+        content: &Content,
+    ) -> Result<(), Error> {
+        let mut attempts = self.attempts(format!("push blob {}", descriptor.digest));
         loop {
             match self.try_push_blob(descriptor, content).await {
                 Ok(()) => return Ok(()),
@@ -97,14 +99,13 @@ impl Session {
         }
     }
 
-    /// Pushes a manifest or index under a tag or its digest, and gives the digest.
-    pub async fn push_manifest(
+    pub(crate) async fn push_manifest(
         &self,
         target: &Target,
         bytes: Bytes,
         media_type: &str,
     ) -> Result<Digest, Error> {
-        let mut attempts = self.0.attempts(format!("push manifest as {target}"));
+        let mut attempts = self.attempts(format!("push manifest as {target}"));
         loop {
             match self.try_push_manifest(target, &bytes, media_type).await {
                 Ok(digest) => return Ok(digest),
@@ -114,9 +115,9 @@ impl Session {
     }
 
     async fn try_has_blob(&self, digest: &Digest) -> Result<bool, Problem> {
-        let link = self.0.link(&format!("blobs/{digest}")).await?;
+        let link = self.link(&format!("blobs/{digest}")).await?;
         // Asked for with the scope of a push: only who pushes looks, and one token is enough then.
-        match self.0.ask(&Ask::new(Method::HEAD, link, Scope::Push)).await {
+        match self.ask(&Ask::new(Method::HEAD, link, Scope::Push)).await {
             Ok(_) => Ok(true),
             Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(false),
             Err(problem) => Err(problem),
@@ -133,13 +134,13 @@ impl Session {
         if self.try_has_blob(&descriptor.digest).await? {
             return Ok(());
         }
-        let link = self.0.link("blobs/uploads/").await?;
+        let link = self.link("blobs/uploads/").await?;
         let start = Ask::new(Method::POST, link, Scope::Push).with(Upload {
             content: Content::Bytes(Bytes::new()),
             size: 0,
             media_type: HeaderValue::from_static("application/octet-stream"),
         });
-        let reply = self.0.ask(&start).await?;
+        let reply = self.ask(&start).await?;
         let place = redirect::location(&reply.link, reply.response.headers())?;
         let place = with_digest(&place, &descriptor.digest)?;
         let upload = Upload {
@@ -147,8 +148,7 @@ impl Session {
             size: descriptor.size,
             media_type: HeaderValue::from_static("application/octet-stream"),
         };
-        self.0
-            .ask(&Ask::new(Method::PUT, place, Scope::Push).with(upload))
+        self.ask(&Ask::new(Method::PUT, place, Scope::Push).with(upload))
             .await?;
         Ok(())
     }
@@ -179,9 +179,8 @@ impl Session {
             size: bytes.len() as u64,
             media_type,
         };
-        let link = self.0.link(&format!("manifests/{reference}")).await?;
+        let link = self.link(&format!("manifests/{reference}")).await?;
         let reply = self
-            .0
             .ask(&Ask::new(Method::PUT, link, Scope::Push).with(upload))
             .await?;
         match reply.response.headers().get("docker-content-digest") {

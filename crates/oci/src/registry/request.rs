@@ -9,18 +9,13 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::sync::OnceCell;
 
 use crate::Repository;
 
 use super::{
     access::Transport,
-    auth::{
-        Credentials, Scope,
-        challenge::Challenges,
-        grants::{Grant, Grants, Key},
-        token,
-    },
+    auth::{Credentials, Scope, grants::Grants},
     body,
     client::Limits,
     origin::{Link, Origin, Scheme},
@@ -105,11 +100,12 @@ pub(crate) struct Reply {
     pub(crate) response: Response<Incoming>,
     /// The URL that answered, after redirects.
     pub(crate) link: Link,
-    sent: Option<HeaderValue>,
+    /// The authorisation that was shown.
+    pub(crate) sent: Option<HeaderValue>,
 }
 
 impl Reply {
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
     }
 }
@@ -189,68 +185,8 @@ impl Channel {
         }
     }
 
-    /// With what was granted before; if that is refused or there is nothing, what the registry asks for is fetched and
-    /// the request made once more.
-    async fn send_home(&self, ask: &Ask, link: Link) -> Result<Reply, Problem> {
-        let key = Key {
-            origin: link.origin.clone(),
-            repository: self.repository.path().into(),
-            scope: ask.scope,
-            credentials: self.credentials.id(),
-        };
-        let kept = self.grants.header(&key, Instant::now());
-        let reply = self.send_once(&self.home, ask, link, kept).await?;
-        if reply.status() != StatusCode::UNAUTHORIZED {
-            return Ok(reply);
-        }
-        if let Some(refused) = &reply.sent {
-            self.grants.forget(&key, refused);
-        }
-        let values = reply.response.headers().get_all(header::WWW_AUTHENTICATE);
-        let challenges = Challenges::parse(values.iter().map(HeaderValue::as_bytes));
-        if challenges.schemes.is_empty() {
-            return Ok(reply);
-        }
-        let grant = self.meet(&challenges, &reply.link, ask.scope).await?;
-        let header = grant.header.clone();
-        self.grants.keep(key, grant, Instant::now());
-        self.send_once(&self.home, ask, reply.link, Some(header))
-            .await
-    }
-
-    /// Gets what a challenge asks for.
-    async fn meet(
-        &self,
-        challenges: &Challenges,
-        link: &Link,
-        scope: Scope,
-    ) -> Result<Grant, Problem> {
-        if let Some(bearer) = &challenges.bearer {
-            let scope = scope.of(&self.repository);
-            return token::fetch(
-                &self.home,
-                &self.limits,
-                link,
-                bearer,
-                &scope,
-                &self.credentials,
-            )
-            .await;
-        }
-        if !challenges.basic {
-            return Err(Problem::Challenge {
-                schemes: challenges.schemes.join(", "),
-            });
-        }
-        match self.credentials.basic_header()? {
-            Some(header) => Ok(Grant::basic(header)),
-            None => Err(Problem::NoCredentials {
-                host: link.origin.clone(),
-            }),
-        }
-    }
-
-    async fn send_once(
+    /// One request, as it is told.
+    pub(crate) async fn send_once(
         &self,
         wire: &Wire,
         ask: &Ask,

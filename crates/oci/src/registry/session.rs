@@ -1,76 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Reading from one repository: a tag becomes a digest, a digest becomes a manifest.
+//! Access to one repository: what a user of the client holds.
 //!
-//! A tag is resolved once; what follows works on the digest, and no bytes are a manifest before their digest was
-//! computed here. Source: distribution-spec "Pulling manifests"; the platform rule is Flux's.
+//! Only the public face and the documentation of what it guarantees: each operation stands beside its like in
+//! `manifests`, `download` and `push`, as a function of the [`Channel`] that it is done over.
 
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, StatusCode};
+use tokio::fs::File;
 
-use crate::{
-    Digest, ImageManifest, Index, Manifest, Repository, Resolved, Tag, manifest::Descriptor,
-    media_type,
-};
+use crate::{Descriptor, Digest, Repository, Resolved};
 
 use super::{
-    auth::Scope,
-    body::{self, content_type},
     error::Error,
-    problem::Problem,
-    request::{Ask, Channel},
+    manifests::{Document, Image, Target},
+    push::Content,
+    request::Channel,
 };
-
-/// How deep indexes may be nested: an index, and one within it.
-const MAX_INDEXES: u32 = 2;
-/// The platform whose child is taken from an index, whatever machine this runs on.
-const PLATFORM: (&str, &str) = ("linux", "amd64");
-const SHOWN_PLATFORMS: usize = 10;
 
 /// Access to one repository. Cheap to clone.
 #[derive(Clone)]
-pub struct Session(pub(super) Arc<Channel>);
-
-/// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Whatever the tag points at now.
-    Tag(Tag),
-    /// Exactly this.
-    Digest(Digest),
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tag(tag) => write!(f, "tag {tag}"),
-            Self::Digest(digest) => write!(f, "digest {digest}"),
-        }
-    }
-}
-
-/// A manifest or index as the registry holds it, proved to have its digest.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Document {
-    /// The bytes.
-    pub bytes: Bytes,
-    /// What the document says it is, or else the header; empty when neither does.
-    pub media_type: String,
-    /// The digest of the bytes.
-    pub digest: Digest,
-    /// The bytes, parsed.
-    pub manifest: Manifest,
-}
-
-/// An image manifest with the document it was parsed from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Image {
-    /// The document; the child's, when an index was asked for.
-    pub document: Document,
-    /// The manifest.
-    pub manifest: ImageManifest,
-}
+pub struct Session(Arc<Channel>);
 
 impl Session {
     pub(super) fn new(channel: Channel) -> Self {
@@ -85,133 +35,46 @@ impl Session {
     /// Finds the digest of a tag: HEAD, and GET where the registry does not answer HEAD well. A digest is its own
     /// answer, nothing is asked.
     pub async fn resolve(&self, target: &Target) -> Result<Resolved, Error> {
-        let (tag, digest) = match target {
-            Target::Digest(digest) => (None, digest.clone()),
-            Target::Tag(tag) => (Some(tag.clone()), self.resolve_tag(tag).await?),
-        };
-        Ok(Resolved {
-            repository: self.0.repository.clone(),
-            tag,
-            digest,
-        })
+        self.0.resolve(target).await
     }
 
     /// Gets a manifest or index by digest. Whatever the headers say, the bytes have this digest.
     pub async fn manifest(&self, digest: &Digest) -> Result<Document, Error> {
-        let mut attempts = self.0.attempts(format!("get manifest {digest}"));
-        loop {
-            match self.try_manifest(digest).await {
-                Ok(document) => return Ok(document),
-                Err(problem) => attempts.failed(problem).await?,
-            }
-        }
+        self.0.manifest(digest).await
     }
 
     /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first.
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
-        let mut document = self.manifest(&resolved.digest).await?;
-        for _ in 0..MAX_INDEXES {
-            let index = match document.manifest {
-                Manifest::Image(ref manifest) => {
-                    let manifest = manifest.clone();
-                    return Ok(Image { document, manifest });
-                }
-                Manifest::Index(index) => index,
-            };
-            let child =
-                choose(&index).map_err(|problem| self.unusable(&document.digest, problem))?;
-            document = self.manifest(&child.digest).await?;
-            let (expected, got) = (child.size, document.bytes.len() as u64);
-            if expected != got {
-                return Err(self.unusable(&child.digest, Problem::Size { expected, got }));
-            }
-        }
-        match document.manifest {
-            Manifest::Image(ref manifest) => {
-                let manifest = manifest.clone();
-                Ok(Image { document, manifest })
-            }
-            Manifest::Index(_) => {
-                let problem = Problem::Nested { limit: MAX_INDEXES };
-                Err(self.unusable(&document.digest, problem))
-            }
-        }
+        self.0.image(resolved).await
     }
 
-    fn unusable(&self, digest: &Digest, problem: Problem) -> Error {
-        Error::new(
-            format!("use manifest {digest}"),
-            self.0.place.as_str(),
-            1,
-            problem,
-        )
+    /// Downloads a blob.
+    ///
+    /// Guarantees, if it returns `Ok`: the file holds exactly the blob, from its start, with the size and the digest of
+    /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first, and again before another
+    /// attempt. On an error its content means nothing.
+    pub async fn download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Error> {
+        self.0.download(descriptor, file).await
     }
 
-    async fn resolve_tag(&self, tag: &Tag) -> Result<Digest, Error> {
-        let mut attempts = self.0.attempts(format!("resolve tag {tag}"));
-        loop {
-            match self.try_resolve(tag).await {
-                Ok(digest) => return Ok(digest),
-                Err(problem) => attempts.failed(problem).await?,
-            }
-        }
+    /// Whether the repository has a blob.
+    pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        self.0.has_blob(digest).await
     }
 
-    /// HEAD has no body to explain itself with, so that a refusal of it is looked at again with GET.
-    async fn try_resolve(&self, tag: &Tag) -> Result<Digest, Problem> {
-        match self.manifest_reply(Method::HEAD, tag.as_str()).await {
-            Ok(reply) => {
-                if let Some(digest) = digest_header(reply.response.headers()) {
-                    return Ok(digest);
-                }
-            }
-            Err(problem) if get_may_help(&problem) => {}
-            Err(problem) => return Err(problem),
-        }
-        let (bytes, _) = self.manifest_bytes(tag.as_str()).await?;
-        Ok(Digest::sha256_of(&bytes))
+    /// Pushes a blob, unless it is there. The descriptor says its size and digest; the registry checks them.
+    pub async fn push_blob(&self, descriptor: &Descriptor, content: &Content) -> Result<(), Error> {
+        self.0.push_blob(descriptor, content).await
     }
 
-    async fn try_manifest(&self, digest: &Digest) -> Result<Document, Problem> {
-        let (bytes, content_type) = self.manifest_bytes(&digest.to_string()).await?;
-        let got = Digest::of(digest.algorithm(), &bytes);
-        if got != *digest {
-            return Err(Problem::Digest {
-                expected: digest.clone(),
-                got,
-            });
-        }
-        let header = (!content_type.is_empty()).then_some(content_type.as_str());
-        let manifest = Manifest::parse(&bytes, header).map_err(Problem::Manifest)?;
-        let media_type = said_type(&manifest).unwrap_or(content_type);
-        Ok(Document {
-            bytes,
-            media_type,
-            digest: got,
-            manifest,
-        })
-    }
-
-    /// The bytes of a manifest with their `Content-Type`.
-    async fn manifest_bytes(&self, reference: &str) -> Result<(Bytes, String), Problem> {
-        let reply = self.manifest_reply(Method::GET, reference).await?;
-        let content_type = content_type(reply.response.headers());
-        let host = reply.link.origin;
-        let limit = self.0.limits.manifest;
-        let bytes =
-            body::collect(reply.response, &host, "the manifest", limit, &self.0.home).await?;
-        Ok((bytes, content_type))
-    }
-
-    async fn manifest_reply(
+    /// Pushes a manifest or index under a tag or its digest, and gives the digest.
+    pub async fn push_manifest(
         &self,
-        method: Method,
-        reference: &str,
-    ) -> Result<super::request::Reply, Problem> {
-        let link = self.0.link(&format!("manifests/{reference}")).await?;
-        self.0
-            .ask(&Ask::new(method, link, Scope::Pull).accepting(media_type::MANIFEST_ACCEPT))
-            .await
+        target: &Target,
+        bytes: Bytes,
+        media_type: &str,
+    ) -> Result<Digest, Error> {
+        self.0.push_manifest(target, bytes, media_type).await
     }
 }
 
@@ -221,110 +84,5 @@ impl fmt::Debug for Session {
             .field("repository", &self.0.place)
             .field("credentials", &self.0.credentials)
             .finish_non_exhaustive()
-    }
-}
-
-/// Not when the registry wants fewer requests, and not when it does not know us: each failed login counts somewhere.
-fn get_may_help(problem: &Problem) -> bool {
-    let is_final = |status| {
-        matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED
-        )
-    };
-    matches!(problem, Problem::Answer { answer, .. } if !is_final(answer.status))
-}
-
-/// A hint: the bytes decide as soon as they are there.
-fn digest_header(headers: &HeaderMap) -> Option<Digest> {
-    headers
-        .get("docker-content-digest")?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
-}
-
-fn said_type(manifest: &Manifest) -> Option<String> {
-    match manifest {
-        Manifest::Image(image) => image.media_type.clone(),
-        Manifest::Index(index) => index.media_type.clone(),
-    }
-}
-
-/// The first entry for the platform, or for none in particular.
-fn choose(index: &Index) -> Result<Descriptor, Problem> {
-    let fits = |entry: &&Descriptor| match &entry.platform {
-        None => true,
-        Some(platform) => (platform.os.as_str(), platform.architecture.as_str()) == PLATFORM,
-    };
-    index.manifests.iter().find(fits).cloned().ok_or_else(|| {
-        let platforms = index
-            .manifests
-            .iter()
-            .filter_map(|entry| entry.platform.as_ref());
-        let names: Vec<_> = platforms
-            .take(SHOWN_PLATFORMS)
-            .map(|platform| {
-                super::problem::clean(&format!("{}/{}", platform.os, platform.architecture), 60)
-            })
-            .collect();
-        let platforms = if names.is_empty() {
-            "nothing".to_owned()
-        } else {
-            names.join(", ")
-        };
-        Problem::NoPlatform { platforms }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn index(platforms: &[Option<&str>]) -> Index {
-        let entries: Vec<_> = platforms
-            .iter()
-            .enumerate()
-            .map(|(n, platform)| {
-                let mut entry = serde_json::json!({"mediaType": "a/b", "digest": Digest::sha256_of(b""), "size": n});
-                if let Some((os, architecture)) = platform.and_then(|text| text.split_once('/')) {
-                    entry["platform"] = serde_json::json!({"os": os, "architecture": architecture});
-                }
-                entry
-            })
-            .collect();
-        serde_json::from_value(serde_json::json!({"schemaVersion": 2, "manifests": entries}))
-            .unwrap()
-    }
-
-    #[test]
-    fn the_first_child_that_fits_is_taken() {
-        let chosen =
-            |platforms: &[Option<&str>]| choose(&index(platforms)).map(|child| child.size).ok();
-        assert_eq!(
-            chosen(&[Some("linux/arm64"), Some("linux/amd64"), None]),
-            Some(1)
-        );
-        assert_eq!(
-            chosen(&[Some("unknown/unknown"), None, Some("linux/amd64")]),
-            Some(1)
-        );
-        assert_eq!(chosen(&[Some("windows/amd64")]), None);
-        assert_eq!(chosen(&[]), None);
-    }
-
-    #[test]
-    fn an_index_without_our_platform_says_what_it_has() {
-        let error = choose(&index(&[Some("linux/arm64"), Some("windows/amd64")]))
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("linux/arm64, windows/amd64"), "{error}");
-        assert!(
-            choose(&index(&[]))
-                .unwrap_err()
-                .to_string()
-                .contains("only nothing")
-        );
     }
 }
