@@ -96,7 +96,7 @@ impl Default for Timeouts {
     }
 }
 
-/// How much is read, in bytes.
+/// How much is read, in bytes where nothing else is said.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// A manifest or index. Default 4 MiB, what registries must at least accept (distribution-spec).
@@ -105,6 +105,12 @@ pub struct Limits {
     pub token: u64,
     /// A blob. Default 4 GiB.
     pub max_blob: u64,
+    /// One page of a list of tags; all but the tags is passed over and not kept. Default 64 MiB.
+    pub tag_page: u64,
+    /// The tags of a repository, in number. Default 1,000,000.
+    pub tags: usize,
+    /// The pages of a list of tags, in number; at least 1. Default 20,000: the smallest pages known have 50 tags.
+    pub tag_pages: u32,
 }
 
 impl Default for Limits {
@@ -113,6 +119,9 @@ impl Default for Limits {
             manifest: 4 << 20,
             token: 64 << 10,
             max_blob: 4 << 30,
+            tag_page: 64 << 20,
+            tags: 1_000_000,
+            tag_pages: 20_000,
         }
     }
 }

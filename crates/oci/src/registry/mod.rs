@@ -2,7 +2,7 @@
 //! The registry client.
 //!
 //! What it is: a [`Client`] (one per process) makes a [`Session`] per repository and credential; a session resolves,
-//! reads manifests, downloads blobs into files and pushes. Source: OCI distribution-spec 1.1.
+//! reads manifests, lists tags and referrers, downloads blobs into files and pushes. Source: OCI distribution-spec 1.1.
 //!
 //! What it is not: it opens no archive, verifies no signature and reads no Kubernetes object.
 //!
@@ -29,6 +29,7 @@ mod error;
 mod hosts;
 mod manifests;
 mod origin;
+mod paging;
 mod problem;
 mod proxy;
 mod push;
@@ -37,6 +38,8 @@ mod request;
 mod retry;
 mod scheme;
 mod session;
+mod tag_page;
+mod tags;
 mod tls;
 mod wire;
 
@@ -51,4 +54,5 @@ pub use proxy::{Proxy, ProxyError};
 pub use push::Content;
 pub use retry::RetryPolicy;
 pub use session::Session;
+pub use tags::{TagPage, Tags};
 pub use tls::{Tls, TlsError};

@@ -97,6 +97,28 @@ pub(crate) enum Problem {
     NoPlatform { platforms: String },
     #[error("indexes are nested more than {limit} deep")]
     Nested { limit: u32 },
+    /// Where the next page of a list is cannot be read, and a list that ends here would be a shorter one.
+    #[error("{host} sent a Link header that cannot be followed: {why}")]
+    LinkHeader { host: Origin, why: &'static str },
+    #[error("{host} links to the next page on {target}, another origin, which is not asked")]
+    ForeignLink { host: Origin, target: Origin },
+    #[error("the list of {what} does not end: {why}")]
+    Repeats {
+        what: &'static str,
+        why: &'static str,
+    },
+    #[error("the list of {what} has more than the limit of {limit} pages")]
+    TooManyPages { what: &'static str, limit: u32 },
+    #[error("the list of {what} has more than the limit of {limit} entries")]
+    TooMany { what: &'static str, limit: u64 },
+    /// A page that is not the JSON it should be.
+    #[error("the answer, sent as {media_type:?}, is no list of {what}")]
+    Page {
+        what: &'static str,
+        media_type: String,
+        #[source]
+        cause: serde_json::Error,
+    },
     #[error("the TLS settings cannot be used")]
     Tls(#[source] TlsError),
     #[error("{registry:?} is not a host that a request can be sent to")]
@@ -121,7 +143,9 @@ impl Problem {
             Self::Timeout { .. } | Self::TooSlow { .. } => ErrorKind::Timeout,
             Self::Digest { .. } | Self::StoredAs { .. } => ErrorKind::DigestMismatch,
             Self::Size { .. } | Self::Longer { .. } => ErrorKind::SizeMismatch,
-            Self::TooLarge { .. } => ErrorKind::TooLarge,
+            Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooManyPages { .. } => {
+                ErrorKind::TooLarge
+            }
             Self::Manifest(_) | Self::NoPlatform { .. } | Self::Nested { .. } => {
                 ErrorKind::ManifestInvalid
             }
@@ -138,6 +162,10 @@ impl Problem {
             | Self::Redirects { .. }
             | Self::Downgrade { .. }
             | Self::Location { .. }
+            | Self::LinkHeader { .. }
+            | Self::ForeignLink { .. }
+            | Self::Repeats { .. }
+            | Self::Page { .. }
             | Self::Encoding { .. } => ErrorKind::Protocol,
         }
     }

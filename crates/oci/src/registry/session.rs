@@ -16,6 +16,7 @@ use super::{
     manifests::{Document, Image, Target},
     push::Content,
     request::Channel,
+    tags::Tags,
 };
 
 /// Access to one repository. Cheap to clone.
@@ -46,6 +47,11 @@ impl Session {
     /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first.
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
         self.0.image(resolved).await
+    }
+
+    /// The tags of the repository, page by page. Nothing is asked before the first [`Tags::next_page`].
+    pub fn tags(&self) -> Tags {
+        Tags::new(self.0.clone())
     }
 
     /// Downloads a blob.

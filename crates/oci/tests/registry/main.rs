@@ -12,5 +12,7 @@ mod faults;
 mod flows;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
+/// Lists of tags: pages, links and lists that do not end.
+mod tags;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.
 mod transport;

@@ -43,6 +43,9 @@ pub enum Fault {
     Endless,
     /// A chunked body that never ends.
     EndlessChunked,
+    /// This, and then a piece again and again without end, in a body without announced length. The headers are those of
+    /// the right body.
+    EndlessAfter(Bytes, Bytes),
     /// The body in pieces of so many bytes with a pause after each.
     Drip {
         /// Bytes in a piece, at least 1.
@@ -128,6 +131,16 @@ impl Fault {
                 Answer::Wire(Wire::new(reply, body, End::Close))
             }
             Self::Endless => endless(honest(), None),
+            Self::EndlessAfter(start, piece) => {
+                let mut reply = honest();
+                reply.headers_mut().remove(header::CONTENT_LENGTH);
+                let reply = reply.with(header::CONNECTION, "close");
+                Answer::Wire(Wire::new(
+                    reply,
+                    Body::ForeverAfter(start, piece),
+                    End::Close,
+                ))
+            }
             Self::EndlessChunked => endless(honest(), Some("chunked")),
             Self::Silence => Answer::Nothing,
         }

@@ -25,6 +25,8 @@ pub(crate) enum Body {
     Drip(Bytes, usize, Duration),
     /// The same piece, until the client goes away.
     Forever(Bytes),
+    /// A beginning, then the same piece until the client goes away.
+    ForeverAfter(Bytes, Bytes),
 }
 
 pub(crate) enum End {
@@ -78,9 +80,11 @@ impl Wire {
                     tokio::time::sleep(pause).await;
                 }
             }
-            Body::Forever(piece) => loop {
-                stream.write_all(&piece).await?;
-            },
+            Body::Forever(piece) => forever(&mut stream, &piece).await?,
+            Body::ForeverAfter(start, piece) => {
+                stream.write_all(&start).await?;
+                forever(&mut stream, &piece).await?;
+            }
         }
         stream.flush().await?;
         match self.end {
@@ -88,5 +92,12 @@ impl Wire {
             End::Vanish => Ok(()),
             End::Reset => stream.socket().set_zero_linger(),
         }
+    }
+}
+
+/// Ends with the client.
+async fn forever(stream: &mut Stream, piece: &[u8]) -> io::Result<()> {
+    loop {
+        stream.write_all(piece).await?;
     }
 }
