@@ -15,6 +15,7 @@ mod manifest;
 pub mod media_type;
 mod reference;
 pub mod registry;
+pub mod select;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
 pub use manifest::{Descriptor, ImageManifest, Index, Manifest, ManifestError, Platform, Resolved};
