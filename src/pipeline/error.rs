@@ -9,6 +9,7 @@ use std::{error::Error, time::Duration};
 use wharf_oci::{
     archive::ArchiveError,
     registry::{self, DockerConfigError, ErrorKind, TlsError},
+    select::NoMatch,
 };
 
 use crate::{
@@ -24,6 +25,8 @@ pub enum Stage {
     Credentials,
     /// Reading TLS material, building the client.
     Transport,
+    /// Listing tags and taking one of them.
+    Tag,
     /// Turning tag into digest.
     Resolve,
     /// Checking signatures.
@@ -65,6 +68,9 @@ pub enum Cause {
     /// The signature.
     #[error(transparent)]
     Verify(#[from] wharf_verify::VerifyError),
+    /// No tag is in the range.
+    #[error(transparent)]
+    NoMatch(#[from] NoMatch),
     /// What was found is not usable; the text says what and why.
     #[error("{0}")]
     Content(String),
@@ -113,6 +119,7 @@ impl Stage {
     const fn reason(self) -> &'static str {
         match self {
             Self::Credentials | Self::Transport => "AuthenticationFailed",
+            Self::Tag => "ReadOperationFailed",
             Self::Resolve | Self::Manifest => "OCIArtifactPullFailed",
             Self::Verify => "VerificationError",
             Self::Layer | Self::Pack => "OCIArtifactLayerOperationFailed",
@@ -124,6 +131,7 @@ impl Stage {
         match self {
             Self::Credentials => "failed to get credential: ".to_owned(),
             Self::Transport => format!("failed to generate transport for '{url}': "),
+            Self::Tag => format!("failed to determine the artifact tag for '{url}': "),
             Self::Resolve => "failed to determine artifact digest: ".to_owned(),
             Self::Verify => "failed to verify the signature: ".to_owned(),
             Self::Manifest => format!("failed to pull artifact from '{url}': "),
@@ -144,7 +152,7 @@ impl StageError {
             Cause::Archive(_) => "archive",
             Cause::Store(_) | Cause::Key(_) => "store",
             Cause::Verify(_) => "verification",
-            Cause::Content(_) => "content",
+            Cause::NoMatch(_) | Cause::Content(_) => "content",
             Cause::Timeout(_) => "timeout",
             Cause::Task => "internal",
         }

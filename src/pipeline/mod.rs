@@ -8,12 +8,13 @@
 pub mod credentials;
 pub mod error;
 mod layer;
+mod tag;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use wharf_oci::{
-    Resolved,
+    Resolved, Tag,
     archive::{self, Limits},
     registry::{self, Client, Session},
 };
@@ -101,7 +102,8 @@ async fn steps(
     Ok(Outcome::Stored(as_stored(&stored), warnings))
 }
 
-/// Step 1. A digest is what it is: no request is made for it, as in Flux.
+/// Step 1. A digest is what it is: no request is made for it, as in Flux. Of a range the tag is chosen first, and that tag
+/// is resolved once.
 async fn resolve(session: &Session, spec: &SourceSpec) -> Result<Resolved, StageError> {
     match &spec.target {
         Target::Digest(digest) => Ok(Resolved {
@@ -109,11 +111,21 @@ async fn resolve(session: &Session, spec: &SourceSpec) -> Result<Resolved, Stage
             tag: None,
             digest: digest.clone(),
         }),
-        Target::Tag(tag) => {
-            let target = registry::Target::Tag(tag.clone());
-            within(spec.timeout, Stage::Resolve, session.resolve(&target)).await
+        Target::Tag(tag) => resolve_tag(session, tag.clone(), spec.timeout).await,
+        Target::Semver(policy) => {
+            let tag = within(spec.timeout, Stage::Tag, tag::choose(session, policy)).await?;
+            resolve_tag(session, tag, spec.timeout).await
         }
     }
+}
+
+async fn resolve_tag(
+    session: &Session,
+    tag: Tag,
+    timeout: Duration,
+) -> Result<Resolved, StageError> {
+    let target = registry::Target::Tag(tag);
+    within(timeout, Stage::Resolve, session.resolve(&target)).await
 }
 
 /// What is stored is what is there: the same revision, under the same trust, in the form that would be made today.
@@ -162,10 +174,10 @@ async fn publish(
 }
 
 /// Bounds a step by the source's timeout.
-async fn within<T>(
+async fn within<T, E: Into<Cause>>(
     timeout: Duration,
     stage: Stage,
-    work: impl Future<Output = Result<T, registry::Error>>,
+    work: impl Future<Output = Result<T, E>>,
 ) -> Result<T, StageError> {
     match tokio::time::timeout(timeout, work).await {
         Ok(result) => result.map_err(|error| stage.failed(error)),

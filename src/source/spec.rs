@@ -8,7 +8,10 @@
 use std::time::Duration;
 
 use wharf_api::v1::{OCIRepository, OCIRepositorySpec};
-use wharf_oci::{Digest, DigestError, ReferenceError, Repository, Tag};
+use wharf_oci::{
+    Digest, DigestError, ReferenceError, Repository, Tag,
+    select::{ConstraintError, FilterError, SemverPolicy, TagEncoding},
+};
 
 use super::{SourceId, duration};
 
@@ -41,6 +44,8 @@ pub struct SourceSpec {
 pub enum Target {
     /// The one that a tag points to at the moment.
     Tag(Tag),
+    /// The one that the greatest version in a range points to at the moment.
+    Semver(Box<SemverPolicy>),
     /// Exactly this one.
     Digest(Digest),
 }
@@ -50,6 +55,7 @@ impl Target {
     pub fn reference(&self, repository: &Repository) -> String {
         match self {
             Self::Tag(tag) => format!("{repository}:{tag}"),
+            Self::Semver(policy) => format!("{repository}:{}", policy.constraint),
             Self::Digest(digest) => format!("{repository}@{digest}"),
         }
     }
@@ -84,6 +90,22 @@ pub enum SpecError {
     /// `ref.digest` is not a digest.
     #[error("failed to determine artifact digest: spec.ref.digest: {0}")]
     Digest(DigestError),
+    /// `ref.semver` is not a range.
+    #[error("failed to determine the artifact tag for '{url}': spec.ref.semver: {source}")]
+    Semver {
+        /// The URL as written.
+        url: String,
+        /// What is wrong with it.
+        source: ConstraintError,
+    },
+    /// `ref.semverFilter` is not a regular expression that Go would read.
+    #[error("failed to determine the artifact tag for '{url}': spec.ref.semverFilter: {source}")]
+    SemverFilter {
+        /// The URL as written.
+        url: String,
+        /// What is wrong with it.
+        source: FilterError,
+    },
     /// `interval` or `timeout` is not a duration.
     #[error("spec.{field}: {source}")]
     Duration {
@@ -110,6 +132,7 @@ impl SpecError {
                 "URLInvalid"
             }
             Self::Tag(_) | Self::Digest(_) => "OCIArtifactPullFailed",
+            Self::Semver { .. } | Self::SemverFilter { .. } => "ReadOperationFailed",
             Self::Duration { .. } => "InvalidDuration",
             Self::Unsupported { .. } => "UnsupportedField",
         }
@@ -157,18 +180,9 @@ pub fn host_of(source: &OCIRepository) -> String {
 
 /// Everything that the CRD has and this version does not act on. Each later capability removes its name here.
 fn refuse_unsupported(spec: &OCIRepositorySpec) -> Result<(), SpecError> {
-    let reference = spec.reference.as_ref();
     let is_set = |text: Option<&String>| text.is_some_and(|text| !text.is_empty());
     let used = [
         ("verify", spec.verify.is_some()),
-        (
-            "ref.semver",
-            reference.is_some_and(|r| is_set(r.semver.as_ref())),
-        ),
-        (
-            "ref.semverFilter",
-            reference.is_some_and(|r| is_set(r.semver_filter.as_ref())),
-        ),
         ("ignore", spec.ignore.is_some()),
         ("layerSelector", spec.layer_selector.is_some()),
         ("proxySecretRef", spec.proxy_secret_ref.is_some()),
@@ -202,7 +216,7 @@ fn parse_url(url: &str) -> Result<Repository, SpecError> {
     })
 }
 
-/// Precedence as in Flux: digest, then (not supported yet) semver, then tag, then `latest`.
+/// Precedence as in Flux: digest, then semver, then tag, then `latest`. A filter without a range has nothing to filter.
 fn parse_target(spec: &OCIRepositorySpec) -> Result<Target, SpecError> {
     let Some(reference) = &spec.reference else {
         return Ok(Target::Tag(Tag::latest()));
@@ -214,10 +228,32 @@ fn parse_target(spec: &OCIRepositorySpec) -> Result<Target, SpecError> {
             .map(Target::Digest)
             .map_err(SpecError::Digest);
     }
+    if let Some(range) = written(&reference.semver) {
+        let policy = parse_policy(spec, &range, written(&reference.semver_filter))?;
+        return Ok(Target::Semver(Box::new(policy)));
+    }
     match written(&reference.tag) {
         Some(tag) => tag.parse().map(Target::Tag).map_err(SpecError::Tag),
         None => Ok(Target::Tag(Tag::latest())),
     }
+}
+
+fn parse_policy(
+    spec: &OCIRepositorySpec,
+    range: &str,
+    filter: Option<String>,
+) -> Result<SemverPolicy, SpecError> {
+    let url = || cut(&spec.url);
+    let constraint = range
+        .parse()
+        .map_err(|source| SpecError::Semver { url: url(), source })?;
+    let filter = filter.map(|pattern| pattern.parse()).transpose();
+    let filter = filter.map_err(|source| SpecError::SemverFilter { url: url(), source })?;
+    Ok(SemverPolicy {
+        constraint,
+        filter,
+        encoding: TagEncoding::Verbatim,
+    })
 }
 
 fn parse_timeout(spec: &OCIRepositorySpec) -> Result<Duration, SpecError> {

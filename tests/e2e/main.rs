@@ -36,5 +36,7 @@ mod process;
 mod push_pull;
 /// A registry that is away, shows a wrong certificate, refuses or lies. In both worlds.
 mod registry;
+/// A range of versions instead of a tag. In both worlds.
+mod semver;
 /// What cannot be acted on as it is written. In both worlds.
 mod specs;

@@ -102,7 +102,7 @@ async fn a_range_that_nothing_matches_says_what_it_saw_and_recovers(world: World
     world
         .apply(repository.source(&json!({"semver": "^2.0.0"})))
         .await;
-    let told = ["no match found for semver: ^2.0.0", "1 tag"];
+    let told = ["no match found for semver: ^2.0.0", "tags seen: 1"];
     let object = world.failed("app", "ReadOperationFailed", &told).await;
     assert_eq!(object["status"]["artifact"], Value::Null);
 

@@ -23,16 +23,6 @@ fn unsupported() -> Vec<(&'static str, &'static str, Value)> {
             "spec.verify",
             json!({"verify": {"provider": "cosign"}}),
         ),
-        (
-            "semver",
-            "spec.ref.semver",
-            json!({"ref": {"semver": ">=1.0.0"}}),
-        ),
-        (
-            "semver-filter",
-            "spec.ref.semverFilter",
-            json!({"ref": {"tag": "1.0.0", "semverFilter": ".*"}}),
-        ),
         ("ignore", "spec.ignore", json!({"ignore": "*.md"})),
         ("ignore-nothing", "spec.ignore", json!({"ignore": ""})),
         (

@@ -95,8 +95,6 @@ fn malformed_durations_name_the_field() {
 fn no_field_is_silently_ignored() {
     let unsupported = [
         ("verify", json!({"verify": {"provider": "cosign"}})),
-        ("ref.semver", json!({"ref": {"semver": ">=1.0.0"}})),
-        ("ref.semverFilter", json!({"ref": {"semverFilter": ".*"}})),
         ("ignore", json!({"ignore": ""})),
         ("layerSelector", json!({"layerSelector": {}})),
         (
