@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Builds the real servers and clients that the tests run against.
+# Builds the real servers, clients and libraries that the tests run against.
 #
 #   build.sh [tool ...]     default: everything that `make test` needs
 #
@@ -15,7 +15,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 out=${WHARF_TOOLS:-$here/../../target/tools}
 
 default_tools=(etcd kube-apiserver kubectl kube-controller-manager
-  registry referrers-registry kustomize-controller crds)
+  registry referrers-registry semver-oracle kustomize-controller crds)
 optional_tools=(source-controller)
 
 # What KUBEBUILDER_ASSETS holds by convention: all three or none are taken.
@@ -103,8 +103,8 @@ recipe() {
       versioned=$distribution
       variables=$distribution/version.version=VERSION
       ;;
-    referrers-registry)
-      modules=(referrers-registry)
+    referrers-registry | semver-oracle)
+      modules=("$1")
       package=.
       ;;
     kustomize-controller | source-controller)

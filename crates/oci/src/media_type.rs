@@ -16,6 +16,8 @@ pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.lis
 pub const FLUX_CONTENT: &str = "application/vnd.cncf.flux.content.v1.tar+gzip";
 /// The configuration object that goes with [`FLUX_CONTENT`].
 pub const FLUX_CONFIG: &str = "application/vnd.cncf.flux.config.v1+json";
+/// The layer of a Helm chart; the tags of charts are written in an encoding of their own.
+pub const HELM_CHART: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 
 /// The value of `Accept` for a manifest request: everything [`crate::Manifest`] can parse.
 pub const MANIFEST_ACCEPT: &str = "application/vnd.oci.image.manifest.v1+json, \

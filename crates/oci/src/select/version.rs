@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Versions as Masterminds/semver v3.5.0 and Flux read them: semantic versions, with some leniency.
 //!
-//! Enters as text; leaves as a [`Version`] that can be compared. Not SemVer 2.0.0 to the letter: a leading `v`, leading
+//! Enters as text; leaves as a [`Version`] that can be compared. Not semver 2.0.0 to the letter: a leading `v`, leading
 //! zeros and missing minor and patch numbers are accepted, because the tags of real repositories have them.
 
 use std::{cmp::Ordering, fmt, str::FromStr};
@@ -11,7 +11,7 @@ const MAX_LEN: usize = 256;
 
 /// A version: three numbers, and perhaps a pre-release and build metadata.
 ///
-/// It has no `Ord`, because there are two orders: [`Version::cmp_precedence`] ignores build metadata as SemVer wants it,
+/// It has no `Ord`, because there are two orders: [`Version::cmp_precedence`] ignores build metadata as semver wants it,
 /// [`Version::cmp_build`] compares nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Version {
@@ -81,9 +81,9 @@ impl Version {
         !self.pre.is_empty()
     }
 
-    /// Compares by SemVer precedence: the numbers, then the pre-release. Build metadata says nothing here.
+    /// Compares by semver precedence: the numbers, then the pre-release. Build metadata says nothing here.
     ///
-    /// One departure from SemVer, which Masterminds has: a number above 64 bits in a pre-release counts as text.
+    /// One departure from semver, which Masterminds has: a number above 64 bits in a pre-release counts as text.
     pub fn cmp_precedence(&self, other: &Self) -> Ordering {
         self.numbers
             .cmp(&other.numbers)
@@ -95,7 +95,7 @@ impl Version {
             })
     }
 
-    /// Compares build metadata alone, by the rule SemVer has for pre-releases: identifier by identifier, numbers by
+    /// Compares build metadata alone, by the rule semver has for pre-releases: identifier by identifier, numbers by
     /// value and below text, more identifiers above fewer. No metadata is the lowest.
     pub fn cmp_build(&self, other: &Self) -> Ordering {
         cmp_identifiers(&self.build, &other.build)

@@ -4,14 +4,14 @@
 //! Enters from `parse` as operator, version and the place of its wildcard; answers which side of it a version lies on.
 //! Not here: the rule about pre-releases, which is one of the whole group.
 
-use std::{cmp::Ordering, fmt};
+use std::{cmp::Ordering, fmt, sync::Arc};
 
 use super::{Side, Version};
 
 /// A comparator, for instance `>=1.2.0`, `~1.2` or `1.x`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Comparator {
-    pub(super) text: Box<str>,
+    pub(super) text: Arc<str>,
     pub(super) operator: Operator,
     pub(super) version: Version,
     pub(super) wildcard: Wildcard,
@@ -44,6 +44,11 @@ impl Comparator {
     /// The comparator as it was written, without the blanks around it.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The same, for keeping: nothing is copied.
+    pub(in crate::select) fn text(&self) -> Arc<str> {
+        Arc::clone(&self.text)
     }
 
     pub(super) fn names_prerelease(&self) -> bool {

@@ -62,7 +62,7 @@ pub(super) fn group(text: &str) -> Result<Vec<Comparator>, ConstraintError> {
     let parts = split_group(text).ok_or_else(|| ConstraintError::Improper {
         group: text.to_owned(),
     })?;
-    parts.into_iter().map(comparator).collect()
+    parts.iter().map(comparator).collect()
 }
 
 /// What one comparator is written of.
@@ -103,7 +103,7 @@ fn split_operator(text: &str) -> (Operator, &str) {
         .unwrap_or((Operator::Equal, text))
 }
 
-fn comparator(parts: Parts<'_>) -> Result<Comparator, ConstraintError> {
+fn comparator(parts: &Parts<'_>) -> Result<Comparator, ConstraintError> {
     let (text, wildcard) = resolve_wildcard(parts.version);
     let Ok(version) = text.parse::<Version>() else {
         return Err(ConstraintError::Version { version: text });
