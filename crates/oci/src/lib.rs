@@ -11,11 +11,13 @@
 
 pub mod archive;
 mod digest;
+mod json;
 mod manifest;
 pub mod media_type;
 mod reference;
 pub mod registry;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use json::JsonError;
 pub use manifest::{Descriptor, ImageManifest, Index, Manifest, ManifestError, Platform, Resolved};
 pub use reference::{Reference, ReferenceError, Repository, Tag};
