@@ -335,7 +335,7 @@ impl<'de> Visitor<'de> for Keys {
                     probe.has_image |= matches!(other, "layers" | "config");
                     map.next_value::<IgnoredAny>()?;
                     if is_like_another(other) {
-                        probe.like_another.get_or_insert(cut(other));
+                        probe.like_another.get_or_insert_with(|| cut(other));
                     }
                 }
             }
@@ -348,7 +348,7 @@ impl<'de> Visitor<'de> for Keys {
 fn is_like_another(key: &str) -> bool {
     let folded = |text: &str| text.to_uppercase().to_lowercase();
     let is_like = |ours: &&str| **ours != *key && folded(ours) == folded(key);
-    key.len() < 100 && DECIDING.iter().any(|ours| is_like(&ours))
+    key.len() < 100 && DECIDING.iter().any(is_like)
 }
 
 fn cut(text: &str) -> String {
