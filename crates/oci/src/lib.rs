@@ -11,6 +11,7 @@
 
 pub mod archive;
 mod digest;
+mod json;
 mod manifest;
 pub mod media_type;
 mod reference;
@@ -18,5 +19,6 @@ pub mod registry;
 pub mod select;
 
 pub use digest::{Algorithm, Digest, DigestError, Hasher};
+pub use json::JsonError;
 pub use manifest::{Descriptor, ImageManifest, Index, Manifest, ManifestError, Platform, Resolved};
 pub use reference::{Reference, ReferenceError, Repository, Tag};

@@ -2,14 +2,24 @@
 //! Manifests and indexes as values.
 //!
 //! Enters as the bytes of a registry's answer with its `Content-Type`; leaves as a [`Manifest`] of exactly one kind.
-//! Descriptor `urls` and inline `data` are not represented, so nothing can follow them. Sources: OCI image-spec
-//! "Image Manifest" and "Image Index"; CVE-2021-41190 for the refusal of documents that can be read as both.
+//! Descriptor `urls` and inline `data` are not represented: no host that a manifest names is contacted, and content comes
+//! only from the registry, by digest. Whatever two readers could understand in two ways is refused: equal JSON keys, keys
+//! that some readers take for others, documents of two kinds. Sources: OCI image-spec "Image Manifest" and "Image Index";
+//! CVE-2021-41190 for documents of two kinds, CVE-2020-15157 for `urls`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, IgnoredAny, MapAccess, Visitor},
+};
 
-use crate::{Digest, Repository, Tag, media_type};
+use crate::{Digest, JsonError, Repository, Tag, json, media_type};
+
+/// Entries of an index; the largest ones known have some tens.
+const MAX_ENTRIES: usize = 4_096;
+/// Layers of an image; container images have 127 at most, other artifacts some hundreds.
+const MAX_LAYERS: usize = 4_096;
 
 /// A pointer to content: what it is, its digest and its size in bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +29,13 @@ pub struct Descriptor {
     pub media_type: String,
     /// The digest of the content.
     pub digest: Digest,
-    /// The size of the content in bytes.
+    /// The size of the content in bytes; at most 2^63 - 1, as Go programs can read it.
+    #[serde(deserialize_with = "size")]
     pub size: u64,
+    /// The type of the artifact, in the entries of an index. Registries write it as they understand it or not at all, so
+    /// that it is a hint and proves nothing of the manifest that it points at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// Annotations, inert text.
     #[serde(
         default,
@@ -33,12 +48,14 @@ pub struct Descriptor {
     pub platform: Option<Platform>,
 }
 
-/// What an index entry was built for.
+/// What an index entry was built for; what is not said is empty.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Platform {
     /// For instance `amd64`.
+    #[serde(default)]
     pub architecture: String,
     /// For instance `linux`.
+    #[serde(default)]
     pub os: String,
 }
 
@@ -123,6 +140,7 @@ impl Descriptor {
             media_type: media_type.to_owned(),
             digest,
             size,
+            artifact_type: None,
             annotations: BTreeMap::new(),
             platform: None,
         }
@@ -161,12 +179,15 @@ impl Resolved {
 /// Why a document is not a manifest that can be trusted to mean one thing.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
-    /// Not JSON, or a field has the wrong type.
+    /// Not JSON, JSON that can be read in two ways, or a field has the wrong type.
     #[error("the manifest is not a valid JSON document of its kind")]
-    Json(#[source] serde_json::Error),
+    Json(#[source] JsonError),
     /// Can be read as a manifest and as an index.
     #[error("the manifest is ambiguous: it has both 'manifests' and 'layers' or 'config'")]
     Ambiguous,
+    /// A key that differs from one of ours in nothing but case, which some readers take for ours.
+    #[error("the manifest is ambiguous: some readers take its key {0:?} for another one")]
+    LikeAnother(String),
     /// The document and the `Content-Type` header disagree.
     #[error("the manifest says it is {document:?} but was sent as {header:?}")]
     TypeMismatch {
@@ -176,27 +197,33 @@ pub enum ManifestError {
         header: String,
     },
     /// Neither a manifest nor an index of a known kind.
-    #[error("media type {0:?} is not an OCI or Docker schema 2 manifest or index")]
+    #[error(
+        "the media type is {0:?}, expected an image manifest or index of OCI ({oci_manifest}, {oci_index}) or Docker schema 2 ({docker_manifest}, {docker_index})",
+        oci_manifest = media_type::OCI_MANIFEST,
+        oci_index = media_type::OCI_INDEX,
+        docker_manifest = media_type::DOCKER_MANIFEST,
+        docker_index = media_type::DOCKER_INDEX
+    )]
     UnknownType(String),
+    /// A Docker manifest of schema 1, signed or not.
+    #[error(
+        "the manifest is of Docker's schema 1, which is not supported; push the image again with a current tool"
+    )]
+    Schema1,
     /// `schemaVersion` is not 2.
     #[error("manifest schema version {0} is not supported, only 2 is")]
     SchemaVersion(u64),
-}
-
-/// The fields that tell the kinds apart.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Probe {
-    #[serde(default)]
-    schema_version: Option<u64>,
-    #[serde(default)]
-    media_type: Option<String>,
-    #[serde(default)]
-    manifests: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    layers: Option<serde::de::IgnoredAny>,
-    #[serde(default)]
-    config: Option<serde::de::IgnoredAny>,
+    /// `schemaVersion` is not there.
+    #[error("the manifest has no schema version")]
+    NoSchemaVersion,
+    /// More entries or layers than the limit.
+    #[error("the manifest has more than {limit} {what}")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl Manifest {
@@ -204,27 +231,128 @@ impl Manifest {
     ///
     /// `content_type` is the header of the answer, without parameters; absent or generic (`application/json`,
     /// `application/octet-stream`, `text/plain`) it decides nothing and the document must say what it is.
+    ///
+    /// Guarantees: no JSON object in the document has a key twice, it is nested 64 deep at most, and it has at most 4,096
+    /// layers or entries. Its bytes are counted by who read them.
     pub fn parse(bytes: &[u8], content_type: Option<&str>) -> Result<Self, ManifestError> {
-        let probe: Probe = serde_json::from_slice(bytes).map_err(ManifestError::Json)?;
-        let is_image = probe.layers.is_some() || probe.config.is_some();
-        if probe.manifests.is_some() && is_image {
+        let probe: Probe =
+            json::from_slice_strict(bytes, json::Limits::default()).map_err(ManifestError::Json)?;
+        if let Some(key) = probe.like_another {
+            return Err(ManifestError::LikeAnother(key));
+        }
+        if probe.has_manifests && probe.has_image {
             return Err(ManifestError::Ambiguous);
         }
         let kind = kind_of(
             probe.media_type.as_deref(),
             content_type,
-            probe.manifests.is_some(),
+            probe.has_manifests,
         )?;
         match probe.schema_version {
             Some(2) => {}
-            other => return Err(ManifestError::SchemaVersion(other.unwrap_or_default())),
+            Some(1) => return Err(ManifestError::Schema1),
+            Some(other) => return Err(ManifestError::SchemaVersion(other)),
+            None => return Err(ManifestError::NoSchemaVersion),
         }
         match kind {
-            Kind::Image => serde_json::from_slice(bytes).map(Self::Image),
-            Kind::Index => serde_json::from_slice(bytes).map(Self::Index),
+            Kind::Index if probe.has_image => Err(ManifestError::Ambiguous),
+            Kind::Image if probe.has_manifests => Err(ManifestError::Ambiguous),
+            Kind::Image => image(bytes).map(Self::Image),
+            Kind::Index => index(bytes).map(Self::Index),
         }
-        .map_err(ManifestError::Json)
     }
+}
+
+fn image(bytes: &[u8]) -> Result<ImageManifest, ManifestError> {
+    let image: ImageManifest = typed(bytes)?;
+    within("layers", image.layers.len(), MAX_LAYERS)?;
+    Ok(image)
+}
+
+fn index(bytes: &[u8]) -> Result<Index, ManifestError> {
+    let index: Index = typed(bytes)?;
+    within("entries", index.manifests.len(), MAX_ENTRIES)?;
+    Ok(index)
+}
+
+/// The document was checked before.
+fn typed<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, ManifestError> {
+    let malformed = |error| ManifestError::Json(JsonError::Malformed(error));
+    serde_json::from_slice(bytes).map_err(malformed)
+}
+
+fn within(what: &'static str, count: usize, limit: usize) -> Result<(), ManifestError> {
+    if count > limit {
+        return Err(ManifestError::TooMany { what, limit });
+    }
+    Ok(())
+}
+
+/// What tells the kinds apart.
+#[derive(Default)]
+struct Probe {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    has_manifests: bool,
+    /// `layers` or `config`.
+    has_image: bool,
+    /// The first key that Go's reader would take for one of these, and serde does not.
+    like_another: Option<String>,
+}
+
+/// The keys that decide what a document is.
+const DECIDING: [&str; 5] = [
+    "schemaVersion",
+    "mediaType",
+    "manifests",
+    "layers",
+    "config",
+];
+
+impl<'de> Deserialize<'de> for Probe {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Keys)
+    }
+}
+
+struct Keys;
+
+impl<'de> Visitor<'de> for Keys {
+    type Value = Probe;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a manifest or index")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Probe, M::Error> {
+        let mut probe = Probe::default();
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "schemaVersion" => probe.schema_version = map.next_value()?,
+                "mediaType" => probe.media_type = map.next_value()?,
+                other => {
+                    probe.has_manifests |= other == "manifests";
+                    probe.has_image |= matches!(other, "layers" | "config");
+                    map.next_value::<IgnoredAny>()?;
+                    if is_like_another(other) {
+                        probe.like_another.get_or_insert_with(|| cut(other));
+                    }
+                }
+            }
+        }
+        Ok(probe)
+    }
+}
+
+/// Go's reader compares keys without their case, and folds two letters beyond ASCII as well.
+fn is_like_another(key: &str) -> bool {
+    let folded = |text: &str| text.to_uppercase().to_lowercase();
+    let is_like = |ours: &&str| **ours != *key && folded(ours) == folded(key);
+    key.len() < 100 && DECIDING.iter().any(is_like)
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(140).collect()
 }
 
 enum Kind {
@@ -242,16 +370,17 @@ fn kind_of(
         && document != header
     {
         return Err(ManifestError::TypeMismatch {
-            document: document.to_owned(),
-            header: header.to_owned(),
+            document: cut(document),
+            header: cut(header),
         });
     }
     match document.or(header) {
         Some(media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST) => Ok(Kind::Image),
         Some(media_type::OCI_INDEX | media_type::DOCKER_INDEX) => Ok(Kind::Index),
-        Some(other) => Err(ManifestError::UnknownType(
-            other.chars().take(140).collect(),
-        )),
+        Some(media_type::DOCKER_SCHEMA1 | media_type::DOCKER_SCHEMA1_SIGNED) => {
+            Err(ManifestError::Schema1)
+        }
+        Some(other) => Err(ManifestError::UnknownType(cut(other))),
         None if has_manifests => Ok(Kind::Index),
         None => Ok(Kind::Image),
     }
@@ -260,14 +389,22 @@ fn kind_of(
 fn is_generic(content_type: &str) -> bool {
     matches!(
         content_type,
-        "application/json" | "application/octet-stream" | "text/plain"
+        "" | "application/json" | "application/octet-stream" | "text/plain"
     )
+}
+
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let size = u64::deserialize(deserializer)?;
+    match i64::try_from(size) {
+        Ok(_) => Ok(size),
+        Err(_) => Err(D::Error::custom("the size is larger than 2^63 - 1")),
+    }
 }
 
 /// Go programs write `null` for an empty list or map.
 fn null_as_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
-    D: serde::Deserializer<'de>,
+    D: Deserializer<'de>,
     T: Deserialize<'de> + Default,
 {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
@@ -326,7 +463,20 @@ mod tests {
 
     #[test]
     fn sizes_that_are_no_sizes_and_foreign_documents_are_refused() {
-        for size in ["-1", "1.5", "\"7\"", "18446744073709551616", "null"] {
+        for size in [
+            "-1",
+            "1.5",
+            "3.0",
+            "3e0",
+            "\"7\"",
+            "9223372036854775808",
+            "18446744073709551616",
+            "1e400",
+            "null",
+            "[3]",
+            "03",
+            "0x3",
+        ] {
             let text = image("").replace("\"size\":3", &format!("\"size\":{size}"));
             assert!(
                 matches!(
@@ -345,6 +495,216 @@ mod tests {
             "null",
         ] {
             assert!(Manifest::parse(bad.as_bytes(), None).is_err(), "{bad}");
+        }
+    }
+
+    fn refused(text: &str) -> ManifestError {
+        Manifest::parse(text.as_bytes(), None).unwrap_err()
+    }
+
+    #[test]
+    fn the_largest_size_is_read() {
+        let text = image("").replace("\"size\":3", "\"size\":9223372036854775807");
+        assert!(Manifest::parse(text.as_bytes(), None).is_ok());
+    }
+
+    #[test]
+    fn a_document_that_two_readers_read_in_two_ways_is_refused() {
+        let index = r#"{"schemaVersion":2,"manifests":[],"#;
+        for both in [
+            format!("{index}\"layers\":null}}"),
+            format!("{index}\"config\":{{}}}}"),
+            image(r#""manifests":null,"#),
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":"{}","layers":[]}}"#,
+                media_type::OCI_INDEX
+            ),
+            format!(
+                r#"{{"schemaVersion":2,"mediaType":"{}","manifests":[]}}"#,
+                media_type::OCI_MANIFEST
+            ),
+        ] {
+            assert!(matches!(refused(&both), ManifestError::Ambiguous), "{both}");
+        }
+        for key in [
+            "Layers",
+            "LAYERS",
+            "layer\u{17f}",
+            "MediaType",
+            "mediatype",
+            "Config",
+            "Manifests",
+        ] {
+            let text = image(&format!("\"{key}\":null,"));
+            assert!(
+                matches!(refused(&text), ManifestError::LikeAnother(got) if got == key),
+                "{key}"
+            );
+        }
+    }
+
+    #[test]
+    fn equal_keys_are_refused_at_every_depth() {
+        for text in [
+            image(r#""schemaVersion":2,"#),
+            image(r#""x":{"y":[{"z":1,"z":2}]},"#),
+            image("").replace(r#""size":3"#, r#""size":3,"size":4"#),
+            image("").replace(
+                r#""annotations":null"#,
+                r#""annotations":{"a":"1","\u0061":"2"}"#,
+            ),
+        ] {
+            let error = refused(&text);
+            assert!(
+                matches!(error, ManifestError::Json(JsonError::DuplicateKey(_))),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn deep_documents_other_encodings_and_what_follows_the_end_are_refused() {
+        let nested = |depth: usize| format!("\"x\":{}{},", "[".repeat(depth), "]".repeat(depth));
+        assert!(Manifest::parse(image(&nested(63)).as_bytes(), None).is_ok());
+        assert!(matches!(
+            refused(&image(&nested(64))),
+            ManifestError::Json(JsonError::TooDeep(64))
+        ));
+        let text = image("");
+        let utf16: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for bytes in [
+            utf16,
+            format!("\u{feff}{text}").into_bytes(),
+            [text.as_bytes(), b"\xff"].concat(),
+        ] {
+            let got = Manifest::parse(&bytes, None);
+            assert!(
+                matches!(got, Err(ManifestError::Json(JsonError::Encoding))),
+                "{got:?}"
+            );
+        }
+        for rest in ["x", "{}", "\0", ","] {
+            assert!(
+                matches!(refused(&format!("{text}{rest}")), ManifestError::Json(_)),
+                "{rest}"
+            );
+        }
+        assert!(Manifest::parse(format!("{text}\n").as_bytes(), None).is_ok());
+    }
+
+    #[test]
+    fn schema_1_is_refused_by_name_in_all_its_forms() {
+        let signed = r#"{"schemaVersion":1,"name":"a","tag":"b","fsLayers":[],"history":[],"signatures":[]}"#;
+        for (text, header) in [
+            (signed.to_owned(), None),
+            (signed.to_owned(), Some(media_type::DOCKER_SCHEMA1)),
+            (signed.to_owned(), Some(media_type::DOCKER_SCHEMA1_SIGNED)),
+            (image(""), Some(media_type::DOCKER_SCHEMA1_SIGNED)),
+        ] {
+            let error = Manifest::parse(text.as_bytes(), header).unwrap_err();
+            assert!(matches!(error, ManifestError::Schema1), "{error}");
+            assert!(error.to_string().contains("schema 1"));
+        }
+        for version in [
+            "0",
+            "3",
+            "-2",
+            "2.0",
+            "\"2\"",
+            "null",
+            "18446744073709551617",
+        ] {
+            let text = image("").replace(
+                r#""schemaVersion":2"#,
+                &format!("\"schemaVersion\":{version}"),
+            );
+            assert!(Manifest::parse(text.as_bytes(), None).is_err(), "{version}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_named_with_what_was_expected() {
+        let text = image(r#""mediaType":"application/vnd.cncf.helm.config.v1+json","#);
+        let error = refused(&text).to_string();
+        assert!(
+            error.contains("\"application/vnd.cncf.helm.config.v1+json\""),
+            "{error}"
+        );
+        assert!(
+            error.contains(media_type::OCI_MANIFEST) && error.contains(media_type::DOCKER_INDEX),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn lists_have_limits() {
+        let entry = format!(r#"{{"mediaType":"a/b","digest":"{D}","size":1}}"#);
+        let list = |count: usize| vec![entry.as_str(); count].join(",");
+        let index = |count| format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, list(count));
+        assert!(Manifest::parse(index(4096).as_bytes(), None).is_ok());
+        assert!(matches!(
+            refused(&index(4097)),
+            ManifestError::TooMany { limit: 4096, .. }
+        ));
+        let layers = format!(
+            r#"{{"schemaVersion":2,"config":{entry},"layers":[{}]}}"#,
+            list(100_000)
+        );
+        assert!(
+            refused(&layers)
+                .to_string()
+                .contains("more than 4096 layers")
+        );
+    }
+
+    #[test]
+    fn digests_that_are_none_are_refused() {
+        for bad in [
+            "",
+            "sha256:",
+            "sha256:00",
+            "md5:d41d8cd98f00b204e9800998ecf8427e",
+            "../../x",
+            &D.to_uppercase(),
+        ] {
+            let text = image("").replace(D, bad);
+            assert!(matches!(refused(&text), ManifestError::Json(_)), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_a_platform_does_not_say_is_empty() {
+        let text = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"a/b","digest":"{D}","size":1,"platform":{{"architecture":"amd64"}}}}]}}"#
+        );
+        let Manifest::Index(index) = Manifest::parse(text.as_bytes(), None).unwrap() else {
+            panic!("not an index")
+        };
+        let platform = index.manifests[0].platform.clone().unwrap();
+        assert_eq!(
+            (platform.os.as_str(), platform.architecture.as_str()),
+            ("", "amd64")
+        );
+    }
+
+    #[test]
+    fn no_part_and_no_mutation_of_a_manifest_makes_the_parser_fall() {
+        let text = image(
+            r#""mediaType":"application/vnd.oci.image.manifest.v1+json","é":[1,-2.5e3,"\u00e9"],"#,
+        );
+        let whole = text.as_bytes();
+        for end in 0..whole.len() {
+            assert!(Manifest::parse(&whole[..end], None).is_err());
+            let _ = Manifest::parse(&whole[end..], Some(media_type::OCI_INDEX));
+            for other in [
+                b'"', b'{', b'}', b'[', b']', b',', b':', b'\\', 0, 0x80, 0xff, b'9', b'-', b'e',
+            ] {
+                let mut bytes = whole.to_vec();
+                bytes[end] = other;
+                let _ = Manifest::parse(&bytes, None);
+                bytes.insert(end, other);
+                let _ = Manifest::parse(&bytes, Some(media_type::OCI_MANIFEST));
+            }
         }
     }
 }

@@ -111,6 +111,12 @@ pub struct Limits {
     pub tags: usize,
     /// The pages of a list of tags, in number; at least 1. Default 20,000: the smallest pages known have 50 tags.
     pub tag_pages: u32,
+    /// The referrers of a manifest, in number. Default 10,000.
+    pub referrers: usize,
+    /// The pages of a list of referrers, in number; at least 1. Default 1,000. One page is a manifest.
+    pub referrer_pages: u32,
+    /// All pages of a list of referrers together. Default 16 MiB.
+    pub referrer_bytes: u64,
 }
 
 impl Default for Limits {
@@ -122,6 +128,9 @@ impl Default for Limits {
             tag_page: 64 << 20,
             tags: 1_000_000,
             tag_pages: 20_000,
+            referrers: 10_000,
+            referrer_pages: 1_000,
+            referrer_bytes: 16 << 20,
         }
     }
 }

@@ -91,8 +91,8 @@ pub(crate) enum Problem {
     Encoding { host: Origin, encoding: String },
     #[error("the registry stored the content as {got}, not {expected}")]
     StoredAs { expected: Digest, got: String },
-    #[error("the manifest cannot be used")]
-    Manifest(#[source] ManifestError),
+    #[error(transparent)]
+    Manifest(ManifestError),
     #[error("the index has nothing for linux/amd64, only {platforms}")]
     NoPlatform { platforms: String },
     #[error("indexes are nested more than {limit} deep")]
@@ -119,6 +119,11 @@ pub(crate) enum Problem {
         #[source]
         cause: serde_json::Error,
     },
+    /// Under the tag where clients keep the list of referrers stands something else.
+    #[error("the tag {tag} should hold an index of referrers and holds an image manifest")]
+    NotAnIndex { tag: String },
+    #[error("the referrers API answered with an image manifest, not with an index")]
+    NoReferrers,
     #[error("the TLS settings cannot be used")]
     Tls(#[source] TlsError),
     #[error("{registry:?} is not a host that a request can be sent to")]
@@ -146,9 +151,10 @@ impl Problem {
             Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooManyPages { .. } => {
                 ErrorKind::TooLarge
             }
-            Self::Manifest(_) | Self::NoPlatform { .. } | Self::Nested { .. } => {
-                ErrorKind::ManifestInvalid
-            }
+            Self::Manifest(_)
+            | Self::NoPlatform { .. }
+            | Self::Nested { .. }
+            | Self::NotAnIndex { .. } => ErrorKind::ManifestInvalid,
             Self::InternalRedirect { .. } => ErrorKind::EgressDenied,
             Self::UnsupportedCredentials { .. }
             | Self::Tls(_)
@@ -166,6 +172,7 @@ impl Problem {
             | Self::ForeignLink { .. }
             | Self::Repeats { .. }
             | Self::Page { .. }
+            | Self::NoReferrers
             | Self::Encoding { .. } => ErrorKind::Protocol,
         }
     }

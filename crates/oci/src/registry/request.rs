@@ -7,7 +7,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::sync::OnceCell;
 
@@ -52,6 +52,10 @@ pub(crate) struct Ask {
     pub(crate) scope: Scope,
     pub(crate) accept: Option<&'static str>,
     pub(crate) content: Option<Upload>,
+    /// Whether 303 is an answer: "something else is over there", not "what you want is over there".
+    stays_on_303: bool,
+    /// Headers of this request alone.
+    headers: HeaderMap,
 }
 
 /// The body of a request.
@@ -69,7 +73,21 @@ impl Ask {
             scope,
             accept: None,
             content: None,
+            stays_on_303: false,
+            headers: HeaderMap::new(),
         }
+    }
+
+    pub(crate) fn staying_on_303(self) -> Self {
+        Self {
+            stays_on_303: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
     }
 
     pub(crate) fn accepting(self, accept: &'static str) -> Self {
@@ -160,7 +178,8 @@ impl Channel {
         let is_read = ask.method == Method::GET || ask.method == Method::HEAD;
         let mut with_credentials = reply.link.origin == *home;
         for _ in 0..redirect::MAX_HOPS {
-            if !is_read || !redirect::is_redirect(reply.status()) {
+            let is_end = ask.stays_on_303 && reply.status() == StatusCode::SEE_OTHER;
+            if !is_read || is_end || !redirect::is_redirect(reply.status()) {
                 return Ok(reply);
             }
             let next = redirect::next(&reply.link, reply.response.headers())?;
@@ -201,6 +220,9 @@ impl Channel {
         }
         if let Some(accept) = ask.accept {
             request = request.header(header::ACCEPT, accept);
+        }
+        for (name, value) in &ask.headers {
+            request = request.header(name, value);
         }
         let body = match &ask.content {
             None => super::wire::empty(),

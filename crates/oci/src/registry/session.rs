@@ -15,6 +15,7 @@ use super::{
     error::Error,
     manifests::{Document, Image, Target},
     push::Content,
+    referrers::Referrers,
     request::Channel,
     tags::Tags,
 };
@@ -52,6 +53,23 @@ impl Session {
     /// The tags of the repository, page by page. Nothing is asked before the first [`Tags::next_page`].
     pub fn tags(&self) -> Tags {
         Tags::new(self.0.clone())
+    }
+
+    /// The manifests that say they refer to this one: from the referrers API, or from the index under the tag made of
+    /// the digest where the registry has no such API.
+    ///
+    /// With `artifact_type` the registry is asked for this type only, and what it lists under another type is left out
+    /// here. Registries know types badly (see [`Referrers::manifests`]): ask with `None` when nothing may be missed, as
+    /// signatures may not, and look at the manifests themselves.
+    ///
+    /// An empty list means that the registry said there are none. Being denied (401, 403), limited (429) or not served
+    /// (5xx) is an error, from the API as from the tag.
+    pub async fn referrers(
+        &self,
+        digest: &Digest,
+        artifact_type: Option<&str>,
+    ) -> Result<Referrers, Error> {
+        self.0.referrers(digest, artifact_type).await
     }
 
     /// Downloads a blob.

@@ -12,6 +12,8 @@ mod faults;
 mod flows;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
+/// What refers to a manifest: the API, the tag in its place, and "none" only when it is said.
+mod referrers;
 /// Lists of tags: pages, links and lists that do not end.
 mod tags;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.

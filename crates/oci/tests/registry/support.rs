@@ -86,13 +86,11 @@ pub(crate) async fn download(session: &Session, layer: &Descriptor) -> Result<Ve
 }
 
 pub(crate) fn descriptor(bytes: &[u8]) -> Descriptor {
-    Descriptor {
-        media_type: "application/octet-stream".into(),
-        digest: wharf_oci::Digest::sha256_of(bytes),
-        size: bytes.len() as u64,
-        annotations: std::collections::BTreeMap::default(),
-        platform: None,
-    }
+    Descriptor::new(
+        "application/octet-stream",
+        wharf_oci::Digest::sha256_of(bytes),
+        bytes.len() as u64,
+    )
 }
 
 /// The message with all its causes, and what Debug shows: all that could reach a person.
