@@ -229,9 +229,35 @@ pub struct CommonArgs {
     /// Refuse artifacts with several layers instead of taking the first.
     #[arg(long)]
     pub strict_layers: bool,
+    /// What may be reached.
+    #[command(flatten)]
+    pub egress: EgressArgs,
     /// The bounds of archives.
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// What registries may lead to. Link-local and cloud metadata addresses are refused whatever is set here, unless they
+/// are listed by themselves.
+#[derive(Debug, Default, ClapArgs)]
+pub struct EgressArgs {
+    /// Reach only what is clearly the registry's own: no loopback, private or reserved address that is not listed, no
+    /// redirect elsewhere but for blobs, no credentials to a token service on another host that is not listed, none over
+    /// plain HTTP, and through a proxy only listed hosts.
+    #[arg(long)]
+    pub strict_egress: bool,
+    /// Addresses that may be dialled although they would be refused: a network such as 10.20.0.0/16, or one address.
+    /// Link-local and metadata addresses are not opened by a network that holds others too. May be repeated.
+    #[arg(long, value_name = "NETWORK")]
+    pub egress_allow: Vec<String>,
+    /// With --strict-egress: the token service of a registry on another host, for instance
+    /// registry.example=auth.example:8443. Those of Docker Hub and GitLab.com are known. May be repeated.
+    #[arg(long, value_name = "REGISTRY=HOST", requires = "strict_egress")]
+    pub egress_realm: Vec<String>,
+    /// With --strict-egress: a host that may be asked for through a proxy, for instance ghcr.io or *.example.com. May be
+    /// repeated.
+    #[arg(long, value_name = "HOST", requires = "strict_egress")]
+    pub egress_proxied: Vec<String>,
 }
 
 /// Whether canonical layers are served byte for byte.
@@ -287,6 +313,9 @@ pub struct RegistryArgs {
     /// Allow plain HTTP. Loopback registries need no flag.
     #[arg(long)]
     pub insecure: bool,
+    /// What may be reached.
+    #[command(flatten)]
+    pub egress: EgressArgs,
 }
 
 /// `wharf push`.

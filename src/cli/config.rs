@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Flags, made into the values that the parts take. Every error names the flag.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{error::Error, net::SocketAddr, str::FromStr, time::Duration};
 
-use wharf_oci::archive::Limits;
+use wharf_oci::{
+    archive::Limits,
+    registry::{Egress, StrictEgress},
+};
 
 use super::{
     Failure,
-    args::{CommonArgs, LimitArgs, Passthrough},
+    args::{CommonArgs, EgressArgs, LimitArgs, Passthrough},
 };
 use crate::{
     pipeline::LayerOptions,
@@ -37,6 +40,7 @@ pub fn duration_of(flag: &str, text: &str) -> Result<Duration, Failure> {
 /// Wrong usage is said before anything on this machine is looked at.
 pub fn check(args: &CommonArgs) -> Result<(), Failure> {
     policy(args)?;
+    egress(&args.egress)?;
     retention(args).map(drop)
 }
 
@@ -63,6 +67,32 @@ pub fn retention(args: &CommonArgs) -> Result<Retention, Failure> {
         ttl,
         records: args.artifact_retention_records.max(1),
     })
+}
+
+/// What registries may lead to.
+pub fn egress(args: &EgressArgs) -> Result<Egress, Failure> {
+    let allowed = parsed("--egress-allow", &args.egress_allow)?;
+    let listed = StrictEgress {
+        realms: parsed("--egress-realm", &args.egress_realm)?,
+        proxied: parsed("--egress-proxied", &args.egress_proxied)?,
+    };
+    let rules = if args.strict_egress {
+        Egress::strict(listed)
+    } else {
+        Egress::default()
+    };
+    Ok(rules.allowing(allowed))
+}
+
+fn parsed<T>(flag: &str, texts: &[String]) -> Result<Vec<T>, Failure>
+where
+    T: FromStr<Err: Error>,
+{
+    let parse = |text: &String| {
+        text.parse()
+            .map_err(|error| Failure::usage(format!("{flag}: {error}")))
+    };
+    texts.iter().map(parse).collect()
 }
 
 /// How layers are treated.

@@ -116,7 +116,11 @@ impl Process {
             lost = swept.lost.len(),
             "artifact store is open"
         );
-        let client = Client::new(Options::default())
+        let options = Options {
+            egress: config::egress(&args.egress)?,
+            ..Options::default()
+        };
+        let client = Client::new(options)
             .map_err(|error| Failure::new("could not make the registry client", error))?;
         let limits = config::limits(&args.limits);
         let tools = Tools {
@@ -160,7 +164,7 @@ impl Process {
             stop.clone(),
         ));
         if let Some(listener) = self.sockets.metrics {
-            let page = MetricsPage::new(render(&self.metrics, &self.tools.store));
+            let page = MetricsPage::new(render(&self.metrics, &self.tools));
             tasks.spawn(serve(listener, page, Limits::default(), stop.clone()));
         }
         if let Some(listener) = self.sockets.health {
@@ -265,9 +269,12 @@ async fn collect(store: &Store) {
     }
 }
 
-fn render(metrics: &Metrics, store: &Store) -> crate::serve::Render {
-    let (metrics, store) = (metrics.clone(), store.clone());
+fn render(metrics: &Metrics, tools: &Tools) -> crate::serve::Render {
+    let (metrics, store, client) = (metrics.clone(), tools.store.clone(), tools.client.clone());
     Arc::new(move || {
+        let dials = client.dials();
+        let refused = dials.refused_by_reason();
+        metrics.set_dials(dials.made, refused.map(|(reason, n)| (reason.as_str(), n)));
         let usage = store.usage();
         metrics.set_store(usage.bytes, usage.artifacts);
         metrics.render()

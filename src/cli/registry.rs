@@ -11,7 +11,7 @@ use wharf_oci::{
     registry::{Access, Client, Credentials, DockerConfig, Options, Session, Tls, Transport},
 };
 
-use super::{Failure, args::RegistryArgs};
+use super::{Failure, args::RegistryArgs, config};
 
 /// A Docker config file is small; one that is not is none.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -28,12 +28,16 @@ pub(super) fn reference(text: &str) -> Result<Reference, Failure> {
 
 /// A session with a repository, by the flags.
 pub(super) fn session(args: &RegistryArgs, repository: &Repository) -> Result<Session, Failure> {
+    let options = Options {
+        egress: config::egress(&args.egress)?,
+        ..Options::default()
+    };
     let access = Access {
         credentials: credentials(args, repository)?,
         tls: tls(args)?,
         transport: transport(args),
     };
-    let client = Client::new(Options::default())
+    let client = Client::new(options)
         .map_err(|error| Failure::new("could not make the registry client", error))?;
     client
         .session(repository.clone(), &access)

@@ -4,7 +4,11 @@
 //! Names and buckets of what Flux has are Flux's (contract 8.2). Every label is an object's identity, removed with the
 //! object, or a word from a fixed list; URLs, tags, hosts and error texts are none.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -31,6 +35,8 @@ struct Shared {
     store_bytes: Gauge,
     store_artifacts: Gauge,
     queue_depth: Gauge,
+    dials: Counter,
+    refused_dials: Family<Reason, Counter>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +51,11 @@ struct RunLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
 impl Metrics {
     /// Metrics that have counted nothing, and say that they are of this version.
     pub fn new() -> Self {
@@ -55,6 +66,8 @@ impl Metrics {
             store_bytes: Gauge::default(),
             store_artifacts: Gauge::default(),
             queue_depth: Gauge::default(),
+            dials: Counter::default(),
+            refused_dials: Family::default(),
         };
         metrics.register();
         Self(Arc::new(metrics))
@@ -83,6 +96,16 @@ impl Metrics {
     pub fn set_queue_depth(&self, depth: usize) {
         let depth = i64::try_from(depth).unwrap_or(i64::MAX);
         self.0.queue_depth.set(depth);
+    }
+
+    /// How many addresses of registries were dialled since the start, and how many were refused, by a reason from a
+    /// fixed list.
+    pub fn set_dials(&self, made: u64, refused: impl IntoIterator<Item = (&'static str, u64)>) {
+        self.0.dials.inner().store(made, Ordering::Relaxed);
+        for (reason, count) in refused {
+            let counter = self.0.refused_dials.get_or_create(&Reason { reason });
+            counter.inner().store(count, Ordering::Relaxed);
+        }
     }
 
     /// Everything in the `OpenMetrics` text format.
@@ -134,6 +157,16 @@ impl Shared {
             "wharf_queue_depth",
             "Objects that wait for their turn",
             self.queue_depth.clone(),
+        );
+        registry.register(
+            "wharf_registry_dials",
+            "Connections to addresses of registries that were begun",
+            self.dials.clone(),
+        );
+        registry.register(
+            "wharf_registry_dials_refused",
+            "Addresses and hosts that the egress rules refused",
+            self.refused_dials.clone(),
         );
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("wharf_build", "The version of this process", version);
@@ -228,12 +261,16 @@ mod tests {
         metrics.observe_run("apps", "web", "failure", Duration::ZERO);
         metrics.set_store(1 << 40, 3);
         metrics.set_queue_depth(7);
+        metrics.set_dials(4, [("link_local", 1)]);
+        metrics.set_dials(5, [("link_local", 2)]);
         let text = metrics.clone().render();
         for line in [
             "wharf_reconcile_total{result=\"failure\"} 1",
             "wharf_store_bytes 1099511627776",
             "wharf_store_artifacts 3",
             "wharf_queue_depth 7",
+            "wharf_registry_dials_total 5",
+            "wharf_registry_dials_refused_total{reason=\"link_local\"} 2",
             concat!(
                 "wharf_build_info{version=\"",
                 env!("CARGO_PKG_VERSION"),

@@ -87,7 +87,7 @@ fn every_verb_that_takes_arguments_helps_with_examples() {
 
 #[test]
 fn wrong_usage_is_exit_code_2_with_the_reason_on_stderr() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 13] = [
         (&["frobnicate"], "frobnicate"),
         (&["push", "dir"], "REF"),
         (&["pull", "Not A Reference", "dir"], "Not A Reference"),
@@ -99,6 +99,44 @@ fn wrong_usage_is_exit_code_2_with_the_reason_on_stderr() {
         (
             &["run", "dir", "--min-retry-delay", "soon"],
             "--min-retry-delay",
+        ),
+        (
+            &["run", "dir", "--egress-allow", "10.0.0.0/33"],
+            "--egress-allow: \"10.0.0.0/33\"",
+        ),
+        (
+            &["controller", "--egress-allow", "inside.example"],
+            "--egress-allow: \"inside.example\"",
+        ),
+        (
+            &["pull", "r.example/app", "dir", "--egress-allow", "::/129"],
+            "--egress-allow: \"::/129\"",
+        ),
+        (
+            &["push", "dir", "r.example/app:1", "--egress-allow="],
+            "--egress-allow: \"\"",
+        ),
+        (
+            &[
+                "run",
+                "dir",
+                "--strict-egress",
+                "--egress-realm=https://a=b",
+            ],
+            "--egress-realm: \"https://a=b\"",
+        ),
+        (
+            &[
+                "run",
+                "dir",
+                "--strict-egress",
+                "--egress-proxied=ghcr.io:443",
+            ],
+            "--egress-proxied: \"ghcr.io:443\"",
+        ),
+        (
+            &["run", "dir", "--egress-proxied=ghcr.io"],
+            "--strict-egress",
         ),
     ];
     for (args, named) in cases {
@@ -147,6 +185,32 @@ async fn what_is_pushed_is_pulled_again() {
         "kind: B\n"
     );
     assert_eq!(names(&target), ["a.yaml", "deep"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strict_egress_reaches_a_registry_at_home_only_when_it_is_listed() {
+    let registry = FakeRegistry::start().await;
+    let reference = format!("{}/app:1.0.0", registry.host());
+    let source = tree(&[("a.yaml", "kind: A\n")]);
+    let push = |more: &[&str]| {
+        let mut args = vec!["push", text(source.path()), &reference, "--strict-egress"];
+        args.extend(more);
+        wharf(&args)
+    };
+    let refused = push(&[]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("a loopback address"),
+        "{}",
+        stderr(&refused)
+    );
+    let elsewhere = push(&["--egress-allow=10.0.0.0/8", "--egress-allow=127.0.0.2"]);
+    assert_eq!(elsewhere.status.code(), Some(1));
+    assert!(registry.requests().is_empty());
+
+    let listed = push(&["--egress-allow=10.0.0.0/8", "--egress-allow=127.0.0.1"]);
+    assert!(listed.status.success(), "{}", stderr(&listed));
+    assert!(registry.tag_digest("app", "1.0.0").is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,14 +9,15 @@ use tokio::time::Instant;
 
 use super::{
     auth::{
-        Scope,
+        Credentials, Scope,
         challenge::Challenges,
         grants::{Grant, Key},
         token,
     },
-    origin::Link,
+    origin::{Link, Scheme},
     problem::Problem,
     request::{Ask, Channel, Reply},
+    wire::Wire,
 };
 
 impl Channel {
@@ -56,17 +57,13 @@ impl Channel {
         link: &Link,
         scope: Scope,
     ) -> Result<Grant, Problem> {
+        self.permit_credentials(link)?;
         if let Some(bearer) = &challenges.bearer {
             let scope = scope.of(&self.repository);
-            return token::fetch(
-                &self.home,
-                &self.limits,
-                link,
-                bearer,
-                &scope,
-                &self.credentials,
-            )
-            .await;
+            let (wire, credentials) = self.shown_to(link, &bearer.realm);
+            return token::fetch(wire, &self.limits, link, bearer, &scope, credentials)
+                .await
+                .map_err(|problem| problem.asked_without(self.withheld.get()));
         }
         if !challenges.basic {
             return Err(Problem::Challenge {
@@ -79,5 +76,38 @@ impl Channel {
                 host: link.origin.clone(),
             }),
         }
+    }
+
+    /// The strict egress rules send no credentials in the clear, also none that would only buy a token.
+    fn permit_credentials(&self, link: &Link) -> Result<(), Problem> {
+        let is_plain = link.origin.scheme == Scheme::Http;
+        match self.credentials.source() {
+            Some(source) if is_plain && !self.egress.rules().allows_plain_credentials() => {
+                Err(Problem::PlainCredentials {
+                    host: link.origin.clone(),
+                    credentials: source.to_owned(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What a token service gets to see: all that the registry does, or nothing. A realm that is no URL is not refused
+    /// here.
+    fn shown_to(&self, registry: &Link, realm: &str) -> (&Wire, &Credentials) {
+        let Some(realm) = registry.join(realm) else {
+            return (&self.home, &self.credentials);
+        };
+        let rules = self.egress.rules();
+        if rules.trusts_realm(&registry.origin, &realm.origin) {
+            return (&self.home, &self.credentials);
+        }
+        if self.credentials.source().is_some() {
+            let (registry, realm) = (&registry.origin, &realm.origin);
+            tracing::warn!(%registry, %realm, "credentials are not sent to this token service");
+            // Another one later changes nothing for who reads the message.
+            let _ = self.withheld.set(realm.clone());
+        }
+        (&self.foreign, &Credentials::Anonymous)
     }
 }

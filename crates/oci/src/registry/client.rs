@@ -19,7 +19,7 @@ use super::{
     access::Access,
     auth::grants::Grants,
     connector::Connector,
-    egress::Egress,
+    egress::{Dials, Egress, Gate},
     error::Error,
     hosts::Hosts,
     problem::Problem,
@@ -44,7 +44,7 @@ pub struct Options {
     pub limits: Limits,
     /// How failed operations are tried again.
     pub retry: RetryPolicy,
-    /// Which addresses may be dialled.
+    /// What may be reached, and what may go with a request.
     pub egress: Egress,
     /// What is set per host.
     pub hosts: Hosts,
@@ -156,7 +156,7 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     options: Options,
     user_agent: HeaderValue,
-    egress: Arc<Egress>,
+    egress: Arc<Gate>,
     system_roots: RootCertStore,
     wires: Mutex<Wires>,
     grants: Arc<Grants>,
@@ -173,7 +173,7 @@ impl Client {
         })?;
         Ok(Self(Arc::new(Shared {
             user_agent,
-            egress: Arc::new(options.egress.clone()),
+            egress: Arc::new(Gate::new(options.egress.clone())),
             system_roots: system_roots(),
             wires: Mutex::default(),
             grants: Arc::default(),
@@ -201,9 +201,16 @@ impl Client {
             home,
             foreign,
             grants: self.0.grants.clone(),
+            egress: self.0.egress.clone(),
+            withheld: std::sync::OnceLock::new(),
             limits: *limits,
             retry: retry.clone(),
         }))
+    }
+
+    /// How many addresses were dialled so far, and how many were refused.
+    pub fn dials(&self) -> Dials {
+        self.0.egress.dials()
     }
 }
 

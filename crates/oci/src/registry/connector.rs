@@ -2,7 +2,7 @@
 //! The one place where connections are made.
 //!
 //! A URL goes in, a connected stream comes out, plain or TLS. The name is resolved once, every address is checked against
-//! [`Egress`], exactly a checked address is dialled, and the peer is compared with it: there is no second look-up that
+//! [`super::egress::Egress`], exactly a checked address is dialled, and the peer is compared with it: there is no second look-up that
 //! could answer otherwise. All hosts go this way: registries, token services, redirect targets.
 
 use std::{
@@ -31,7 +31,7 @@ use tower_service::Service;
 
 use super::{
     client::Timeouts,
-    egress::{Egress, Refusal},
+    egress::{Gate, Refusal},
     error::ErrorKind,
     tls::CertificateProblem,
 };
@@ -39,7 +39,7 @@ use super::{
 /// Makes connections with one set of TLS settings.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    pub(crate) egress: Arc<Egress>,
+    pub(crate) egress: Arc<Gate>,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) timeouts: Timeouts,
 }
@@ -242,6 +242,7 @@ impl Connector {
             host: host.to_owned(),
         };
         for address in addresses {
+            self.egress.dialling();
             match dial_address(host, address, share).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,

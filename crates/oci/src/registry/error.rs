@@ -52,7 +52,7 @@ pub enum ErrorKind {
     ManifestInvalid,
     /// 5xx.
     Server,
-    /// An address that must not be dialled.
+    /// An address that must not be dialled, or another of the egress rules.
     EgressDenied,
     /// Settings that cannot work.
     Config,

@@ -47,7 +47,10 @@ mod wire;
 pub use access::{Access, Transport};
 pub use auth::{Credentials, DockerConfig, DockerConfigError, Secret};
 pub use client::{Client, Limits, Options, Timeouts};
-pub use egress::{Egress, Network, NetworkError, Refusal};
+pub use egress::{
+    Dials, Egress, HostPattern, HostPatternError, Network, NetworkError, RealmPair, RealmPairError,
+    Refusal, StrictEgress,
+};
 pub use error::{Error, ErrorKind, Retry};
 pub use hosts::{Host, HostLimits, Hosts, Mirror, Rate};
 pub use manifests::{Document, Image, Target};

@@ -85,6 +85,16 @@ pub(crate) enum Problem {
     Downgrade { host: Origin },
     #[error("{host} redirects to the internal address {target}, which is not followed")]
     InternalRedirect { host: Origin, target: String },
+    /// Under the strict egress rules.
+    #[error(
+        "{host} sends us to {target} for something that is not a blob, which is not followed under the strict egress rules"
+    )]
+    Elsewhere { host: Origin, target: Origin },
+    /// Under the strict egress rules.
+    #[error(
+        "{host} asks for credentials over plain HTTP, and those from {credentials} are not sent so under the strict egress rules"
+    )]
+    PlainCredentials { host: Origin, credentials: String },
     #[error("{host} answered with a Location header that is missing or not an http(s) URL")]
     Location { host: Origin },
     #[error("{host} sent the content with encoding {encoding:?}, which changes its bytes")]
@@ -155,7 +165,9 @@ impl Problem {
             | Self::NoPlatform { .. }
             | Self::Nested { .. }
             | Self::NotAnIndex { .. } => ErrorKind::ManifestInvalid,
-            Self::InternalRedirect { .. } => ErrorKind::EgressDenied,
+            Self::InternalRedirect { .. }
+            | Self::Elsewhere { .. }
+            | Self::PlainCredentials { .. } => ErrorKind::EgressDenied,
             Self::UnsupportedCredentials { .. }
             | Self::Tls(_)
             | Self::Registry { .. }
@@ -174,6 +186,17 @@ impl Problem {
             | Self::Page { .. }
             | Self::NoReferrers
             | Self::Encoding { .. } => ErrorKind::Protocol,
+        }
+    }
+
+    /// Says that credentials were kept from the token service, if it was its answer.
+    pub(crate) fn asked_without(self, realm: Option<&Origin>) -> Self {
+        match self {
+            Self::Token { host, answer } => Self::Token {
+                answer: answer.asked_without(realm.filter(|realm| **realm == host)),
+                host,
+            },
+            other => other,
         }
     }
 
@@ -223,9 +246,19 @@ pub(crate) enum AskedBy {
     Nobody,
     /// The host is not the registry, so that none were sent.
     Stranger,
+    /// There were some, but the registry's token service is one that may not have them.
+    Without(Origin),
 }
 
 impl Answer {
+    /// Says that credentials were kept from a token service.
+    pub(crate) fn asked_without(mut self, realm: Option<&Origin>) -> Self {
+        if let Some(realm) = realm {
+            self.asked_by = AskedBy::Without(realm.clone());
+        }
+        self
+    }
+
     fn kind(&self) -> ErrorKind {
         match self.status {
             StatusCode::UNAUTHORIZED => ErrorKind::Unauthorized,
@@ -266,6 +299,10 @@ impl std::fmt::Display for Answer {
             (AskedBy::Nobody, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
                 write!(f, "; no credentials were given")
             }
+            (AskedBy::Without(realm), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => write!(
+                f,
+                "; the credentials were kept from its token service {realm}, which the strict egress rules do not list"
+            ),
             _ => Ok(()),
         }
     }

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Where a redirect leads, and whether to go there.
 //!
-//! Pure: the request's URL and the `Location` go in, the next URL or a [`Problem`] comes out. Whether credentials go
-//! along is decided by comparing origins, see `request`.
-
-use std::net::IpAddr;
+//! Pure, but for the count of refusals: the request's URL and the `Location` go in, the next URL or a [`Problem`] comes
+//! out. Whether credentials go along is decided by comparing origins, see `request`.
 
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    origin::{Link, Scheme},
+    egress::Gate,
+    origin::{Link, Origin, Scheme},
     problem::Problem,
 };
 
@@ -21,22 +20,27 @@ pub(crate) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// The URL that an answer leads to.
+/// The URL that an answer leads to, if it may lead there.
+pub(crate) fn next(from: &Link, headers: &HeaderMap, egress: &Gate) -> Result<Link, Problem> {
+    let to = location(from, headers)?;
+    permit(&from.origin, &to.origin, egress)?;
+    Ok(to)
+}
+
+/// Whether one host may send us to another, by redirect or by the place of an upload.
 ///
 /// https never leads to http. As in Flux, another host may not be an internal address written as such; where a name leads
 /// is the connector's business.
-pub(crate) fn next(from: &Link, headers: &HeaderMap) -> Result<Link, Problem> {
-    let to = location(from, headers)?;
-    if from.origin.scheme == Scheme::Https && to.origin.scheme == Scheme::Http {
-        return Err(Problem::Downgrade {
-            host: from.origin.clone(),
-        });
+pub(crate) fn permit(from: &Origin, to: &Origin, egress: &Gate) -> Result<(), Problem> {
+    let host = || from.clone();
+    if from.scheme == Scheme::Https && to.scheme == Scheme::Http {
+        return Err(Problem::Downgrade { host: host() });
     }
-    if from.origin.host != to.origin.host && is_internal_literal(&to.origin.host) {
-        let (host, target) = (from.origin.clone(), to.origin.host.to_string());
+    if from.host != to.host && egress.check_redirect(&to.host).is_err() {
+        let (host, target) = (host(), to.host.to_string());
         return Err(Problem::InternalRedirect { host, target });
     }
-    Ok(to)
+    Ok(())
 }
 
 /// The `Location` of an answer, absolute.
@@ -50,22 +54,6 @@ pub(crate) fn location(from: &Link, headers: &HeaderMap) -> Result<Link, Problem
         })
 }
 
-fn is_internal_literal(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(v4)) => {
-            v4.is_loopback() || v4.is_private() || v4.is_link_local() || v4.is_unspecified()
-        }
-        Ok(IpAddr::V6(v6)) => {
-            v6.is_loopback()
-                || v6.is_unique_local()
-                || v6.is_unicast_link_local()
-                || v6.is_unspecified()
-        }
-        Err(_) => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,7 +61,8 @@ mod tests {
     fn from(url: &str, location: &str) -> Result<String, Problem> {
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, location.parse().unwrap());
-        next(&Link::parse(url).unwrap(), &headers).map(|link| link.uri.to_string())
+        next(&Link::parse(url).unwrap(), &headers, &Gate::default())
+            .map(|link| link.uri.to_string())
     }
 
     #[test]
@@ -103,6 +92,9 @@ mod tests {
             "[::1]",
             "[fd00::1]",
             "[::ffff:10.0.0.1]",
+            "2130706433",
+            "0x7f.1",
+            "localhost",
         ] {
             let got = from("https://r.example/a", &format!("https://{target}/b"));
             assert!(
@@ -119,14 +111,18 @@ mod tests {
             let headers = HeaderMap::from_iter([(header::LOCATION, bad.parse().unwrap())]);
             let link = Link::parse("https://r.example/a").unwrap();
             assert!(
-                matches!(next(&link, &headers), Err(Problem::Location { .. })),
+                matches!(
+                    next(&link, &headers, &Gate::default()),
+                    Err(Problem::Location { .. })
+                ),
                 "{bad:?}"
             );
         }
         assert!(
             next(
                 &Link::parse("https://r.example/a").unwrap(),
-                &HeaderMap::new()
+                &HeaderMap::new(),
+                &Gate::default()
             )
             .is_err()
         );

@@ -5,7 +5,10 @@
 //! registry's origin: they are put on requests to exactly that scheme, host and port, are left out from the first hop
 //! that leads elsewhere, and are not put back when a redirect returns. One attempt only: repeating is `retry`'s business.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
@@ -18,6 +21,7 @@ use super::{
     auth::{Credentials, Scope, grants::Grants},
     body,
     client::Limits,
+    egress::Gate,
     origin::{Link, Origin, Scheme},
     problem::Problem,
     push::Content,
@@ -41,6 +45,9 @@ pub(crate) struct Channel {
     /// For all other hosts: the same trust, no client certificate.
     pub(crate) foreign: Wire,
     pub(crate) grants: Arc<Grants>,
+    pub(crate) egress: Arc<Gate>,
+    /// The token service that did not get the credentials, if there was one.
+    pub(crate) withheld: OnceLock<Origin>,
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
 }
@@ -104,6 +111,10 @@ impl Ask {
         }
     }
 
+    fn is_read(&self) -> bool {
+        self.method == Method::GET || self.method == Method::HEAD
+    }
+
     /// A body may take as long as a transfer, and the answer comes after it.
     fn limit(&self, wire: &Wire) -> Duration {
         match self.content {
@@ -153,6 +164,7 @@ impl Channel {
     /// Makes the request; the reply is a success.
     pub(crate) async fn ask(&self, ask: &Ask) -> Result<Reply, Problem> {
         let home = self.link("").await?.origin;
+        self.permit(ask, &home, &ask.link.origin)?;
         let reply = self
             .send(ask, ask.link.clone(), ask.link.origin == home)
             .await?;
@@ -170,19 +182,37 @@ impl Channel {
             is_home,
             &self.home,
         )
-        .await;
+        .await
+        .asked_without(self.withheld.get().filter(|_| is_home));
         Err(Problem::Answer { host, answer })
     }
 
+    /// Whether the host of a request may be another than the registry's.
+    fn permit(&self, ask: &Ask, home: &Origin, to: &Origin) -> Result<(), Problem> {
+        if to == home {
+            return Ok(());
+        }
+        redirect::permit(home, to, &self.egress)?;
+        let blobs = format!("/v2/{}/blobs/", self.repository.path());
+        let may_leave = !ask.is_read() || ask.link.uri.path().starts_with(&blobs);
+        if may_leave || self.egress.rules().allows_documents_elsewhere() {
+            return Ok(());
+        }
+        Err(Problem::Elsewhere {
+            host: home.clone(),
+            target: to.clone(),
+        })
+    }
+
     async fn follow(&self, ask: &Ask, mut reply: Reply, home: &Origin) -> Result<Reply, Problem> {
-        let is_read = ask.method == Method::GET || ask.method == Method::HEAD;
         let mut with_credentials = reply.link.origin == *home;
         for _ in 0..redirect::MAX_HOPS {
             let is_end = ask.stays_on_303 && reply.status() == StatusCode::SEE_OTHER;
-            if !is_read || is_end || !redirect::is_redirect(reply.status()) {
+            if !ask.is_read() || is_end || !redirect::is_redirect(reply.status()) {
                 return Ok(reply);
             }
-            let next = redirect::next(&reply.link, reply.response.headers())?;
+            let next = redirect::next(&reply.link, reply.response.headers(), &self.egress)?;
+            self.permit(ask, home, &next.origin)?;
             with_credentials &= next.origin == *home;
             reply = self.send(ask, next, with_credentials).await?;
         }
