@@ -47,6 +47,46 @@ impl Egress {
     }
 }
 
+impl Egress {
+    /// Answers whether a proxy may be asked for a host: names are the proxy's to resolve, but what is written as an
+    /// address, in whatever spelling, is held by the same rule as one that is dialled here.
+    pub fn check_proxied(&self, host: &str) -> Result<(), Refusal> {
+        literal(host).map_or(Ok(()), |address| self.check(address))
+    }
+}
+
+/// The address that a host is written as, read as generously as any resolver reads it (`inet_aton`): decimal, octal and
+/// hexadecimal parts, one to four of them, also with a dot behind.
+fn literal(host: &str) -> Option<IpAddr> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let bare = bare.split('%').next()?.trim_end_matches('.');
+    if let Ok(address) = bare.parse() {
+        return Some(address);
+    }
+    let parts: Vec<u64> = bare.split('.').map(number).collect::<Option<_>>()?;
+    let (last, leading) = parts.split_last()?;
+    let width = 8 * (4_u32.checked_sub(u32::try_from(leading.len()).ok()?)?);
+    if width == 0 || *last >= 1 << width || leading.iter().any(|part| *part > 255) {
+        return None;
+    }
+    let high = leading.iter().fold(0, |bits, part| bits << 8 | part);
+    let bits = u32::try_from(high << width | last).ok()?;
+    Some(Ipv4Addr::from_bits(bits).into())
+}
+
+fn number(part: &str) -> Option<u64> {
+    let lower = part.to_ascii_lowercase();
+    let (digits, radix) = match (lower.strip_prefix("0x"), lower.strip_prefix('0')) {
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        _ => (lower.as_str(), 10),
+    };
+    let is_number = digits.chars().all(|digit| digit.is_digit(radix));
+    is_number
+        .then(|| u64::from_str_radix(digits, radix).ok())
+        .flatten()
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -229,6 +269,46 @@ mod tests {
         assert_eq!(egress.check("::ffff:169.254.20.7".parse().unwrap()), Ok(()));
         assert!(egress.check("169.254.21.7".parse().unwrap()).is_err());
         assert!(egress.check("169.254.169.254".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn behind_a_proxy_every_spelling_of_an_address_is_checked_and_names_are_not() {
+        let check = |host| Egress::default().check_proxied(host);
+        for host in [
+            "169.254.169.254",
+            "169.254.169.254.",
+            "2852039166",
+            "0xa9fea9fe",
+            "0XA9FEA9FE",
+            "0251.0376.0251.0376",
+            "0xa9.0xfe.0xa9.0xfe",
+            "169.254.43518",
+            "169.16689662",
+            "fe80::1",
+            "fe80::1%eth0",
+            "[::ffff:169.254.169.254]",
+            "64:ff9b::a9fe:a9fe",
+            "fd00:ec2::254",
+        ] {
+            assert!(check(host).is_err(), "{host}");
+        }
+        let huge = "1".repeat(1 << 20);
+        for host in [
+            "r.example",
+            "169.254.169.254.example",
+            "10.0.0.1",
+            "1.2.3.4.5",
+            "999999999999",
+            "0xzz",
+            "169.254.169.2540000000",
+            "",
+            ".",
+            "-1",
+            "+1",
+            &huge,
+        ] {
+            assert_eq!(check(host), Ok(()), "{host:.30}");
+        }
     }
 
     #[test]

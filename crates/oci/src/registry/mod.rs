@@ -14,7 +14,7 @@
 //! ```text
 //! session, download, push --> request --> auth (challenge, token)
 //!                                |            |
-//!                                +--> wire <--+ --> connector (egress, tls) --> socket
+//!                                +--> wire <--+ --> connector (egress, proxy, tls) --> socket
 //! ```
 
 mod access;
@@ -37,17 +37,18 @@ mod request;
 mod retry;
 mod scheme;
 mod session;
+mod stream;
 mod tls;
 mod wire;
 
-pub use access::{Access, Transport};
+pub use access::{Access, ProxyChoice, Transport};
 pub use auth::{Credentials, DockerConfig, DockerConfigError, Secret};
 pub use client::{Client, Limits, Options, Timeouts};
 pub use egress::{Egress, Network, NetworkError, Refusal};
 pub use error::{Error, ErrorKind, Retry};
 pub use hosts::{Host, HostLimits, Hosts, Mirror, Rate};
 pub use manifests::{Document, Image, Target};
-pub use proxy::{Proxy, ProxyError};
+pub use proxy::{Proxy, ProxyError, ProxyRules, ProxyRulesError};
 pub use push::Content;
 pub use retry::RetryPolicy;
 pub use session::Session;

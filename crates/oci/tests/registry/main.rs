@@ -6,11 +6,17 @@ mod support;
 
 /// Who may read, and what is said to who may not.
 mod auth;
+/// Certificates that `openssl` makes, and what comes of each.
+mod certificates;
 /// Answers that are wrong, late, endless or cut off.
 mod faults;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// Through a proxy, and what it may do wrong.
+mod proxies;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
+/// Which of HTTPS and plain HTTP is found, by whom it is shared, and when it is found again.
+mod schemes;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.
 mod transport;
