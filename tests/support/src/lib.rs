@@ -4,6 +4,8 @@
 //! - [`FakeRegistry`] is an OCI registry on a port of its own. It is honest until a test scripts a fault.
 //! - [`artifacts`] makes layers, good and bad.
 //! - [`conformance`] asks any registry, this one or a real one, thirty questions from the distribution-spec.
+//! - [`openssl`] makes the certificates that people make by hand, right and wrong, with what is to come of each.
+//! - [`proxy`] is a proxy (CONNECT, whole URLs, SOCKS5) that a test can tell to misbehave.
 //! - [`servers`] starts the real servers that Wharf is tested against, and `wharf` itself.
 //! - [`tls`] makes certificate authorities and the certificates, good and bad, that they sign.
 //!
@@ -32,6 +34,8 @@
 
 pub mod artifacts;
 pub mod conformance;
+pub mod openssl;
+pub mod proxy;
 pub mod registry;
 pub mod servers;
 pub mod tls;

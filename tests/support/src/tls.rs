@@ -12,6 +12,7 @@ use rcgen::{
 };
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 /// The names under which a server on this machine is reached.
 pub const LOCAL: &[&str] = &["localhost", "127.0.0.1", "::1"];
@@ -94,6 +95,14 @@ impl Identity {
         }
     }
 
+    /// A certificate, with those that are to be sent behind it, and its key, made elsewhere. Nothing about them is checked.
+    pub fn from_pem(certificate: impl Into<String>, key: impl Into<String>) -> Self {
+        Self {
+            certificate: certificate.into(),
+            key: key.into(),
+        }
+    }
+
     /// The certificate, as in `tls.crt`.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate
@@ -111,12 +120,15 @@ impl Identity {
             .expect("read back the certificate");
         let key =
             PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("read back the private key");
-        let mut config = ServerConfig::builder_with_provider(provider())
+        let provider = provider();
+        let key = provider.key_provider.load_private_key(key);
+        // Not compared with one another: a server with the wrong key is something that a client must notice.
+        let shown = CertifiedKey::new(chain, key.expect("use the private key"));
+        let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("choose TLS versions")
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .expect("use the certificate");
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
     }

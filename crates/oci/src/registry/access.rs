@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How a registry is reached: with which credentials, which trust and over which transport.
 
-use super::{auth::Credentials, tls::Tls};
+use super::{auth::Credentials, proxy::Proxy, tls::Tls};
 
 /// Everything that one source knows about reaching its registry. The default is anonymous, over HTTPS, with the
 /// system's roots.
@@ -13,6 +13,20 @@ pub struct Access {
     pub tls: Tls,
     /// Whether plain HTTP will do.
     pub transport: Transport,
+    /// Through which proxy.
+    pub proxy: ProxyChoice,
+}
+
+/// Through which proxy a registry, its token service and all hosts that it redirects to are reached.
+#[derive(Clone, Debug, Default)]
+pub enum ProxyChoice {
+    /// The one in the settings of the registry's host, or what the process's rules say (the environment).
+    #[default]
+    Default,
+    /// None, whatever the process's rules say.
+    Direct,
+    /// This one for all hosts: `NO_PROXY` has no say.
+    Through(Proxy),
 }
 
 /// Whether plain HTTP will do.
@@ -22,6 +36,7 @@ pub enum Transport {
     /// and RFC 1918 addresses written as such.
     #[default]
     Https,
-    /// HTTPS is tried first, then plain HTTP (`spec.insecure`). Certificates are verified all the same.
+    /// HTTPS is tried first, then plain HTTP (`spec.insecure`). Whether certificates are verified is said by
+    /// [`Tls`](super::Tls), not here.
     PlainHttpAllowed,
 }

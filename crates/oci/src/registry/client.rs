@@ -2,7 +2,8 @@
 //! The client: what all sessions of a process share.
 //!
 //! Settings enter once; [`Session`]s leave, one per repository and [`Access`]. Shared are the connections (per TLS
-//! settings, so that no client certificate is shown for another tenant) and the grants of registries.
+//! settings and proxy, so that no client certificate or password is shown for another tenant), the grants of registries
+//! and which of them speak plain HTTP.
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,7 @@ use std::{
 use http::HeaderValue;
 use rustls::RootCertStore;
 
-use crate::{Digest, Repository};
+use crate::Repository;
 
 use super::{
     access::Access,
@@ -23,14 +24,16 @@ use super::{
     error::Error,
     hosts::Hosts,
     problem::Problem,
+    proxy::{ProxyRules, route::Route},
     request::Channel,
     retry::RetryPolicy,
+    scheme::{Home, Schemes},
     session::Session,
     tls::{Tls, system_roots},
-    wire::Wire,
+    wire::{Wire, WireId},
 };
 
-/// Sets of TLS settings whose connections are kept; beyond it the one that was not used for longest is closed.
+/// Sets of TLS settings and routes whose connections are kept; beyond it the one that was not used for longest is closed.
 const MAX_WIRES: usize = 128;
 
 /// Settings of a [`Client`].
@@ -48,6 +51,8 @@ pub struct Options {
     pub egress: Egress,
     /// What is set per host.
     pub hosts: Hosts,
+    /// The proxies of the process. Default none; [`ProxyRules::from_env`] reads the environment.
+    pub proxy: ProxyRules,
 }
 
 impl Default for Options {
@@ -59,6 +64,7 @@ impl Default for Options {
             retry: RetryPolicy::default(),
             egress: Egress::default(),
             hosts: Hosts::default(),
+            proxy: ProxyRules::default(),
         }
     }
 }
@@ -70,6 +76,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// A TLS handshake. Default 10 s.
     pub handshake: Duration,
+    /// From asking a proxy for a connection to its answer. Default 20 s.
+    pub tunnel: Duration,
     /// From a request to the head of its answer. Default 30 s.
     pub response: Duration,
     /// The body of a small answer: manifest, token, error. Default 30 s.
@@ -87,6 +95,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(30),
             handshake: Duration::from_secs(10),
+            tunnel: Duration::from_secs(20),
             response: Duration::from_secs(30),
             document: Duration::from_secs(30),
             transfer: Duration::from_mins(30),
@@ -160,6 +169,8 @@ struct Shared {
     system_roots: RootCertStore,
     wires: Mutex<Wires>,
     grants: Arc<Grants>,
+    proxy: Arc<ProxyRules>,
+    schemes: Arc<Schemes>,
 }
 
 impl Client {
@@ -177,6 +188,8 @@ impl Client {
             system_roots: system_roots(),
             wires: Mutex::default(),
             grants: Arc::default(),
+            proxy: Arc::new(options.proxy.clone()),
+            schemes: Arc::default(),
             options,
         })))
     }
@@ -185,19 +198,26 @@ impl Client {
     ///
     /// Fails with [`super::ErrorKind::Config`] if the TLS settings cannot be used.
     pub fn session(&self, repository: Repository, access: &Access) -> Result<Session, Error> {
+        let host = self.0.options.hosts.of(repository.registry());
+        let of_host = host.and_then(|host| host.proxy.as_ref());
+        let route = Route::new(&access.proxy, of_host, &self.0.proxy);
         let wire = |tls: &Tls| {
             self.0
-                .wire(tls)
+                .wire(tls, &route)
                 .map_err(|problem| Error::new("set up TLS", repository.to_string(), 1, problem))
         };
         let (home, foreign) = (wire(&access.tls)?, wire(&access.tls.without_identity())?);
         let Options { limits, retry, .. } = &self.0.options;
         Ok(Session::new(Channel {
             place: repository.to_string(),
-            repository,
             credentials: access.credentials.clone(),
-            transport: access.transport,
-            scheme: tokio::sync::OnceCell::new(),
+            scheme: Home::new(
+                self.0.schemes.clone(),
+                &repository,
+                access.transport,
+                home.clone(),
+            ),
+            repository,
             home,
             foreign,
             grants: self.0.grants.clone(),
@@ -223,47 +243,52 @@ impl std::fmt::Debug for Client {
 }
 
 impl Shared {
-    fn wire(&self, tls: &Tls) -> Result<Wire, Problem> {
+    fn wire(&self, tls: &Tls, route: &Route) -> Result<Wire, Problem> {
         let fingerprint = tls.fingerprint();
+        let id = (fingerprint.clone(), route.id());
         let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wire) = wires.used(&fingerprint) {
+        if let Some(wire) = wires.used(&id) {
             return Ok(wire);
         }
-        let config = tls
-            .client_config(&self.system_roots)
-            .map_err(Problem::Tls)?;
+        let config = |tls: &Tls| {
+            let config = tls.client_config(&self.system_roots);
+            config.map(Arc::new).map_err(Problem::Tls)
+        };
         let connector = Connector {
             egress: self.egress.clone(),
-            tls: Arc::new(config),
+            tls: config(tls)?,
+            proxy_tls: config(&tls.for_proxy())?,
+            route: route.clone(),
+            user_agent: self.user_agent.clone(),
             timeouts: self.options.timeouts,
         };
-        let wire = Wire::new(connector, self.user_agent.clone());
-        wires.add(fingerprint, wire.clone());
+        let wire = Wire::new(connector, fingerprint);
+        wires.add(id, wire.clone());
         Ok(wire)
     }
 }
 
-/// The connections per TLS settings, with when they were last asked for.
+/// The connections per TLS settings and route, with when they were last asked for.
 #[derive(Default)]
 struct Wires {
     clock: u64,
-    by_settings: HashMap<Digest, (u64, Wire)>,
+    by_settings: HashMap<WireId, (u64, Wire)>,
 }
 
 impl Wires {
-    fn used(&mut self, fingerprint: &Digest) -> Option<Wire> {
+    fn used(&mut self, id: &WireId) -> Option<Wire> {
         self.clock += 1;
-        let (used, wire) = self.by_settings.get_mut(fingerprint)?;
+        let (used, wire) = self.by_settings.get_mut(id)?;
         *used = self.clock;
         Some(wire.clone())
     }
 
-    fn add(&mut self, fingerprint: Digest, wire: Wire) {
+    fn add(&mut self, id: WireId, wire: Wire) {
         if self.by_settings.len() >= MAX_WIRES {
             let oldest = self.by_settings.iter().min_by_key(|(_, (used, _))| *used);
-            let oldest = oldest.map(|(fingerprint, _)| fingerprint.clone());
-            oldest.map(|fingerprint| self.by_settings.remove(&fingerprint));
+            let oldest = oldest.map(|(id, _)| id.clone());
+            oldest.map(|id| self.by_settings.remove(&id));
         }
-        self.by_settings.insert(fingerprint, (self.clock, wire));
+        self.by_settings.insert(id, (self.clock, wire));
     }
 }

@@ -3,7 +3,9 @@
 //!
 //! A URL goes in, a connected stream comes out, plain or TLS. The name is resolved once, every address is checked against
 //! [`super::egress::Egress`], exactly a checked address is dialled, and the peer is compared with it: there is no second look-up that
-//! could answer otherwise. All hosts go this way: registries, token services, redirect targets.
+//! could answer otherwise. All hosts go this way: registries, token services, redirect targets, proxies. Behind a proxy
+//! the target's name is the proxy's to resolve: then the proxy is what is checked and dialled, and of the target only what
+//! is written as an address can be checked. When the proxy fails nothing goes past it.
 
 use std::{
     io,
@@ -14,33 +16,39 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
-use hyper_util::{
-    client::legacy::connect::{Connected, Connection},
-    rt::TokioIo,
-};
+use http::{HeaderValue, Uri};
 use rustls::{ClientConfig, InvalidMessage};
 use rustls_pki_types::ServerName;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
     time::timeout,
 };
-use tokio_rustls::TlsConnector;
+use tokio_rustls::{TlsConnector, client::TlsStream};
 use tower_service::Service;
 
 use super::{
     client::Timeouts,
     egress::{Gate, Refusal},
     error::ErrorKind,
+    origin::{Link, Scheme},
+    proxy::{
+        Proxy, ProxyKind,
+        route::Route,
+        tunnel::{self, ProxyFailure, Target},
+    },
+    stream::{Socket, Stream},
     tls::CertificateProblem,
 };
 
-/// Makes connections with one set of TLS settings.
+/// Makes connections with one set of TLS settings, over one route.
 #[derive(Clone)]
 pub(crate) struct Connector {
     pub(crate) egress: Arc<Gate>,
     pub(crate) tls: Arc<ClientConfig>,
+    /// For the proxy itself: always verified, and without the client certificate.
+    pub(crate) proxy_tls: Arc<ClientConfig>,
+    pub(crate) route: Route,
+    pub(crate) user_agent: HeaderValue,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -83,6 +91,24 @@ pub(crate) enum ConnectError {
     /// The socket's other end is not what was dialled.
     #[error("the connection to {host} at {address} has another peer")]
     Peer { host: String, address: SocketAddr },
+    /// The target is written as an address that must not be dialled, and a proxy would dial it.
+    #[error("{host} is {refusal}, which no proxy is asked to dial unless the operator allows it")]
+    RefusedBehindProxy { host: String, refusal: Refusal },
+    /// There is no connection to the proxy.
+    #[error("the proxy {proxy}, through which {target} is to be reached, cannot be reached itself")]
+    Proxy {
+        proxy: String,
+        target: String,
+        #[source]
+        cause: Box<ConnectError>,
+    },
+    /// The proxy makes no connection to the target.
+    #[error("the proxy {proxy}, asked for {target}, {failure}")]
+    Tunnel {
+        proxy: String,
+        target: String,
+        failure: ProxyFailure,
+    },
     /// Nothing happened for too long.
     #[error("no answer from {host} within {} s during {what}", after.as_secs_f32())]
     Timeout {
@@ -124,7 +150,10 @@ impl ConnectError {
             | Self::NoAddress { .. }
             | Self::Dial { .. }
             | Self::Peer { .. } => ErrorKind::Unreachable,
-            Self::Refused { .. } => ErrorKind::EgressDenied,
+            Self::Refused { .. } | Self::RefusedBehindProxy { .. } => ErrorKind::EgressDenied,
+            Self::Proxy { cause, .. } => cause.kind(),
+            Self::Tunnel { failure, .. } if failure.is_transient() => ErrorKind::Unreachable,
+            Self::Tunnel { .. } => ErrorKind::Proxy,
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::Certificate(_)
             | Self::NotTls { .. }
@@ -134,10 +163,12 @@ impl ConnectError {
     }
 
     pub(crate) fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::Resolve { .. } | Self::Dial { .. } | Self::TlsClosed { .. }
-        )
+        match self {
+            Self::Resolve { .. } | Self::Dial { .. } | Self::TlsClosed { .. } => true,
+            Self::Proxy { cause, .. } => cause.is_transient(),
+            Self::Tunnel { failure, .. } => failure.is_transient(),
+            _ => false,
+        }
     }
 
     /// Whether the other side may speak plain HTTP on the same port.
@@ -147,7 +178,12 @@ impl ConnectError {
 
     /// Whether plain HTTP may work where HTTPS did not: no TLS was spoken.
     pub(crate) fn leaves_plain_http_open(&self) -> bool {
-        self.is_not_tls() || matches!(self, Self::Dial { .. } | Self::Timeout { .. })
+        match self {
+            Self::Dial { .. } | Self::Timeout { .. } => true,
+            // Many proxies make tunnels to port 443 only, and forward plain HTTP to any.
+            Self::Tunnel { failure, .. } => failure.is_about_the_tunnel(),
+            _ => self.is_not_tls(),
+        }
     }
 
     /// The explanation for an error of rustls that reached us through a stream.
@@ -182,21 +218,10 @@ fn is_close(error: &io::Error) -> bool {
     )
 }
 
-/// A connection, plain or TLS.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl Stream for TcpStream {}
-impl Stream for tokio_rustls::client::TlsStream<TcpStream> {}
-
-impl Connection for Box<dyn Stream> {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Box<dyn Stream>>;
+    type Response = Socket;
     type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Socket, ConnectError>> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
         Poll::Ready(Ok(()))
@@ -209,24 +234,112 @@ impl Service<Uri> for Connector {
 }
 
 impl Connector {
-    async fn connect(&self, uri: &Uri) -> Result<TokioIo<Box<dyn Stream>>, ConnectError> {
-        let is_tls = uri.scheme_str() == Some("https");
-        let host = uri.host().ok_or(ConnectError::NoHost)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-        let after = self.timeouts.connect;
-        let stream =
-            timeout(after, self.dial(host, port))
-                .await
-                .map_err(|_| ConnectError::Timeout {
-                    host: host.to_owned(),
-                    what: "connecting",
-                    after,
-                })??;
-        if is_tls {
-            return self.handshake(host, stream).await;
+    async fn connect(&self, uri: &Uri) -> Result<Socket, ConnectError> {
+        let link = Link::parse(&uri.to_string()).ok_or(ConnectError::NoHost)?;
+        let host = link.origin.host.as_ref();
+        let target = Target {
+            host: host.trim_start_matches('[').trim_end_matches(']'),
+            port: link.origin.port,
+        };
+        let is_tls = link.origin.scheme == Scheme::Https;
+        let Some(proxy) = self.route.proxy(&link.origin) else {
+            let stream = self.dial_in_time(target).await?;
+            return match is_tls {
+                true => self
+                    .handshake(&self.tls, target.host, stream)
+                    .await
+                    .map(Socket::direct),
+                false => Ok(Socket::direct(stream)),
+            };
+        };
+        self.check_behind_proxy(target)?;
+        let mut stream = self.reach(proxy, target).await?;
+        if self.route.forwarder(&link.origin).is_some() {
+            return Ok(Socket::forwarded(stream));
         }
-        Ok(TokioIo::new(Box::new(stream)))
+        self.tunnel(proxy, target, &mut stream).await?;
+        match is_tls {
+            true => self
+                .handshake(&self.tls, target.host, stream)
+                .await
+                .map(Socket::direct),
+            false => Ok(Socket::direct(stream)),
+        }
+    }
+
+    /// Names are the proxy's to resolve. An address that must not be dialled is not given to it, however it is written.
+    fn check_behind_proxy(&self, target: Target<'_>) -> Result<(), ConnectError> {
+        self.egress
+            .check_proxied(target.host)
+            .map_err(|refusal| ConnectError::RefusedBehindProxy {
+                host: target.host.to_owned(),
+                refusal,
+            })
+    }
+
+    /// A connection to the proxy, which is as safe as its address says.
+    async fn reach(
+        &self,
+        proxy: &Proxy,
+        target: Target<'_>,
+    ) -> Result<Box<dyn Stream>, ConnectError> {
+        let host = proxy.host();
+        let port = proxy.port();
+        let reached = async {
+            let stream = self.dial_in_time(Target { host, port }).await?;
+            let stream: Box<dyn Stream> = match proxy.kind() {
+                ProxyKind::Https => Box::new(self.handshake(&self.proxy_tls, host, stream).await?),
+                ProxyKind::Http | ProxyKind::Socks5 => Box::new(stream),
+            };
+            Ok(stream)
+        };
+        reached.await.map_err(|cause| ConnectError::Proxy {
+            proxy: proxy.to_string(),
+            target: target.to_string(),
+            cause: Box::new(cause),
+        })
+    }
+
+    async fn tunnel(
+        &self,
+        proxy: &Proxy,
+        target: Target<'_>,
+        stream: &mut Box<dyn Stream>,
+    ) -> Result<(), ConnectError> {
+        let after = self.timeouts.tunnel;
+        let opened = timeout(
+            after,
+            tunnel::open(stream, proxy, &target, &self.user_agent),
+        )
+        .await;
+        match opened {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(failure)) => Err(ConnectError::Tunnel {
+                proxy: proxy.to_string(),
+                target: target.to_string(),
+                failure,
+            }),
+            Err(_) => Err(ConnectError::Proxy {
+                proxy: proxy.to_string(),
+                target: target.to_string(),
+                cause: Box::new(ConnectError::Timeout {
+                    host: proxy.host().to_owned(),
+                    what: "the wait for a connection through it",
+                    after,
+                }),
+            }),
+        }
+    }
+
+    async fn dial_in_time(&self, to: Target<'_>) -> Result<TcpStream, ConnectError> {
+        let after = self.timeouts.connect;
+        timeout(after, self.dial(to.host, to.port))
+            .await
+            .map_err(|_| ConnectError::Timeout {
+                host: to.host.to_owned(),
+                what: "connecting",
+                after,
+            })?
     }
 
     async fn dial(&self, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
@@ -279,18 +392,19 @@ impl Connector {
         }
     }
 
-    async fn handshake(
+    async fn handshake<S: Stream>(
         &self,
+        config: &Arc<ClientConfig>,
         host: &str,
-        stream: TcpStream,
-    ) -> Result<TokioIo<Box<dyn Stream>>, ConnectError> {
+        stream: S,
+    ) -> Result<TlsStream<S>, ConnectError> {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::Name {
             host: host.to_owned(),
         })?;
         let after = self.timeouts.handshake;
-        let handshake = TlsConnector::from(self.tls.clone()).connect(name, stream);
+        let handshake = TlsConnector::from(config.clone()).connect(name, stream);
         match timeout(after, handshake).await {
-            Ok(Ok(stream)) => Ok(TokioIo::new(Box::new(stream))),
+            Ok(Ok(stream)) => Ok(stream),
             Ok(Err(cause)) => Err(ConnectError::of_stream(host, cause)),
             Err(_) => Err(ConnectError::Timeout {
                 host: host.to_owned(),
@@ -330,15 +444,21 @@ mod tests {
     use rustls::RootCertStore;
 
     use super::*;
-    use crate::registry::Tls;
+    use crate::registry::{ProxyChoice, Tls};
 
     fn connector() -> Connector {
-        let tls = Tls::default()
-            .client_config(&RootCertStore::empty())
-            .unwrap();
+        connector_through(&ProxyChoice::Direct)
+    }
+
+    fn connector_through(choice: &ProxyChoice) -> Connector {
+        let tls = Tls::default().client_config(&RootCertStore::empty());
+        let tls = Arc::new(tls.unwrap());
         Connector {
             egress: Arc::default(),
-            tls: Arc::new(tls),
+            tls: tls.clone(),
+            proxy_tls: tls,
+            route: Route::new(choice, None, &Arc::default()),
+            user_agent: HeaderValue::from_static("test"),
             timeouts: Timeouts::default(),
         }
     }
@@ -364,6 +484,52 @@ mod tests {
                 assert_eq!(error.kind(), ErrorKind::EgressDenied, "{host}: {error}");
             }
         }
+    }
+
+    /// The proxy is at a port where nobody listens: who asks it fails otherwise.
+    #[tokio::test]
+    async fn forbidden_addresses_are_not_given_to_a_proxy_either() {
+        for address in ["http://127.0.0.1:1", "socks5://127.0.0.1:1"] {
+            let proxy = Proxy::parse(address, None, None).unwrap();
+            let connector = connector_through(&ProxyChoice::Through(proxy));
+            for host in [
+                "169.254.169.254",
+                "2852039166",
+                "0xa9fea9fe",
+                "0251.0376.0251.0376",
+                "169.254.43518",
+                "169.254.169.254.",
+                "[::ffff:169.254.169.254]",
+                "[64:ff9b::a9fe:a9fe]",
+                "[fe80::1]",
+                "[fd00:ec2::254]",
+            ] {
+                for scheme in ["http", "https"] {
+                    let uri: Uri = format!("{scheme}://{host}:1/").parse().unwrap();
+                    let error = connector.connect(&uri).await.err().unwrap();
+                    assert!(
+                        matches!(error, ConnectError::RefusedBehindProxy { .. }),
+                        "{host}: {error}"
+                    );
+                    assert_eq!(error.kind(), ErrorKind::EgressDenied);
+                }
+            }
+            let uri: Uri = "https://r.example/".parse().unwrap();
+            let error = connector.connect(&uri).await.err().unwrap();
+            assert!(matches!(error, ConnectError::Proxy { .. }), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_address_of_a_proxy_is_held_by_the_same_rule() {
+        let proxy = Proxy::parse("http://169.254.169.254:3128", None, None).unwrap();
+        let connector = connector_through(&ProxyChoice::Through(proxy));
+        let error = connector
+            .connect(&Uri::from_static("https://r.example/"))
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(error.kind(), ErrorKind::EgressDenied, "{error}");
     }
 
     #[test]

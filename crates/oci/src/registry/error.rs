@@ -54,6 +54,8 @@ pub enum ErrorKind {
     Server,
     /// An address that must not be dialled, or another of the egress rules.
     EgressDenied,
+    /// A proxy that refuses, wants other credentials, or is none.
+    Proxy,
     /// Settings that cannot work.
     Config,
     /// A local file that could not be read or written.
@@ -78,6 +80,7 @@ impl ErrorKind {
             Self::ManifestInvalid => "manifest_invalid",
             Self::Server => "server",
             Self::EgressDenied => "egress_denied",
+            Self::Proxy => "proxy",
             Self::Config => "config",
             Self::Io => "io",
         }
@@ -128,6 +131,12 @@ impl Error {
             | ErrorKind::Io => Retry::Backoff,
             _ => Retry::Terminal,
         }
+    }
+
+    /// Whether the registry's certificate was refused because nobody vouches for it: another trusted certificate would
+    /// help. (That of a proxy does not count.)
+    pub fn is_about_trust(&self) -> bool {
+        self.0.problem.is_about_trust()
     }
 
     /// How often the operation was tried.

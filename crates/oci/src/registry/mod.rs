@@ -14,7 +14,7 @@
 //! ```text
 //! session, download, push --> request --> auth (challenge, token)
 //!                                |            |
-//!                                +--> wire <--+ --> connector (egress, tls) --> socket
+//!                                +--> wire <--+ --> connector (egress, proxy, tls) --> socket
 //! ```
 
 mod access;
@@ -41,10 +41,11 @@ mod scheme;
 mod session;
 mod tag_page;
 mod tags;
+mod stream;
 mod tls;
 mod wire;
 
-pub use access::{Access, Transport};
+pub use access::{Access, ProxyChoice, Transport};
 pub use auth::{Credentials, DockerConfig, DockerConfigError, Secret};
 pub use client::{Client, Limits, Options, Timeouts};
 pub use egress::{
@@ -54,7 +55,7 @@ pub use egress::{
 pub use error::{Error, ErrorKind, Retry};
 pub use hosts::{Host, HostLimits, Hosts, Mirror, Rate};
 pub use manifests::{Document, Image, Target};
-pub use proxy::{Proxy, ProxyError};
+pub use proxy::{Proxy, ProxyError, ProxyRules, ProxyRulesError};
 pub use push::Content;
 pub use referrers::{Referrers, ReferrersApi, ReferrersOrigin};
 pub use retry::RetryPolicy;

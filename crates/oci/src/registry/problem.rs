@@ -59,6 +59,17 @@ pub(crate) enum Problem {
         "{host} does not answer in HTTP, it may speak TLS: do not ask for plain HTTP (`insecure`)"
     )]
     NotHttp { host: Origin },
+    /// Neither TLS nor HTTP came back.
+    #[error(
+        "{host} answers neither the TLS handshake in TLS nor plain HTTP in HTTP: it is no registry"
+    )]
+    NeitherScheme { host: Origin },
+    /// What was known of the registry is no longer so; the next attempt asks anew.
+    #[error(transparent)]
+    OtherScheme(Box<Self>),
+    /// Whoever redirects at once from plain HTTP is not who answers there.
+    #[error("{host} only redirects: do not ask for plain HTTP (`insecure`)")]
+    PlainRedirect { host: Origin },
     #[error("no answer within {} s while waiting for {what} from {host}", after.as_secs_f32())]
     Timeout {
         host: Origin,
@@ -154,6 +165,7 @@ impl Problem {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.kind(),
             Self::NoCredentials { .. } => ErrorKind::Unauthorized,
             Self::Connect(error) | Self::Verified(error) => error.kind(),
+            Self::OtherScheme(problem) => problem.kind(),
             Self::Broken { .. } => ErrorKind::Unreachable,
             Self::Timeout { .. } | Self::TooSlow { .. } => ErrorKind::Timeout,
             Self::Digest { .. } | Self::StoredAs { .. } => ErrorKind::DigestMismatch,
@@ -177,6 +189,8 @@ impl Problem {
             | Self::Realm { .. }
             | Self::Challenge { .. }
             | Self::NotHttp { .. }
+            | Self::NeitherScheme { .. }
+            | Self::PlainRedirect { .. }
             | Self::Redirects { .. }
             | Self::Downgrade { .. }
             | Self::Location { .. }
@@ -216,12 +230,21 @@ impl Problem {
         }
     }
 
+    /// Whether a certificate was refused because nobody vouches for it.
+    pub(crate) fn is_about_trust(&self) -> bool {
+        match self {
+            Self::Connect(ConnectError::Certificate(problem))
+            | Self::Verified(ConnectError::Certificate(problem)) => problem.is_about_trust(),
+            _ => false,
+        }
+    }
+
     /// Whether the same request may well succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.is_transient(),
             Self::Connect(error) => error.is_transient(),
-            Self::Broken { .. } => true,
+            Self::Broken { .. } | Self::OtherScheme(_) => true,
             _ => false,
         }
     }

@@ -12,12 +12,10 @@ use std::{
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
-use tokio::sync::OnceCell;
 
 use crate::Repository;
 
 use super::{
-    access::Transport,
     auth::{Credentials, Scope, grants::Grants},
     body,
     client::Limits,
@@ -27,7 +25,7 @@ use super::{
     push::Content,
     redirect,
     retry::{Attempts, RetryPolicy},
-    scheme,
+    scheme::Home,
     wire::Wire,
 };
 
@@ -37,9 +35,8 @@ pub(crate) struct Channel {
     /// The repository's name, for errors.
     pub(crate) place: String,
     pub(crate) credentials: Credentials,
-    pub(crate) transport: Transport,
-    /// Found out once, when the first request is sent.
-    pub(crate) scheme: OnceCell<Scheme>,
+    /// HTTPS or plain HTTP; found out when the first request is sent, by this session or another.
+    pub(crate) scheme: Home,
     /// For the registry and the token service that it names.
     pub(crate) home: Wire,
     /// For all other hosts: the same trust, no client certificate.
@@ -147,10 +144,7 @@ impl Channel {
     /// The URL of something in the repository, for instance `manifests/latest`.
     pub(crate) async fn link(&self, what: &str) -> Result<Link, Problem> {
         let registry = self.repository.registry();
-        let scheme = *self
-            .scheme
-            .get_or_try_init(|| scheme::choose(&self.home, &self.repository, self.transport))
-            .await?;
+        let scheme = self.scheme.scheme().await?;
         Link::on(
             scheme,
             registry,
@@ -167,7 +161,12 @@ impl Channel {
         self.permit(ask, &home, &ask.link.origin)?;
         let reply = self
             .send(ask, ask.link.clone(), ask.link.origin == home)
-            .await?;
+            .await
+            .map_err(|problem| self.scheme.doubt(ask.link.origin.scheme, problem))?;
+        if reply.status() == StatusCode::BAD_REQUEST && home.scheme == Scheme::Http {
+            // By this a TLS server tells that it was asked in plain HTTP.
+            self.scheme.forget(home.scheme);
+        }
         let reply = self.follow(ask, reply, &home).await?;
         if reply.status().is_success() {
             return Ok(reply);

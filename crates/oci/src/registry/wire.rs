@@ -6,7 +6,7 @@
 use std::{error::Error as _, io, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -15,15 +15,24 @@ use hyper_util::{
 };
 use tokio::time::timeout;
 
+use crate::Digest;
+
 use super::{
     client::Timeouts,
     connector::{ConnectError, Connector},
     origin::{Origin, Scheme},
     problem::Problem,
+    proxy::{
+        route::{Route, RouteId},
+        tunnel::{ProxyFailure, Target},
+    },
 };
 
 const IDLE: Duration = Duration::from_secs(60);
 const IDLE_PER_HOST: usize = 16;
+
+/// What tells wires apart.
+pub(crate) type WireId = (Digest, RouteId);
 
 /// The body of a request.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -33,17 +42,21 @@ pub(crate) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Connections with one set of TLS settings.
+/// Connections with one set of TLS settings, over one route.
 #[derive(Clone)]
 pub(crate) struct Wire {
     client: legacy::Client<Connector, Body>,
     user_agent: HeaderValue,
+    route: Route,
+    /// Of the TLS settings.
+    fingerprint: Digest,
     pub(crate) timeouts: Timeouts,
 }
 
 impl Wire {
-    pub(crate) fn new(connector: Connector, user_agent: HeaderValue) -> Self {
+    pub(crate) fn new(connector: Connector, fingerprint: Digest) -> Self {
         let timeouts = connector.timeouts;
+        let (user_agent, route) = (connector.user_agent.clone(), connector.route.clone());
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE)
@@ -52,8 +65,15 @@ impl Wire {
         Self {
             client,
             user_agent,
+            route,
+            fingerprint,
             timeouts,
         }
+    }
+
+    /// What connections are shared by: TLS settings and route.
+    pub(crate) fn id(&self) -> WireId {
+        (self.fingerprint.clone(), self.route.id())
     }
 
     /// Sends a request and waits for the head of the answer, for `limit` at most.
@@ -70,8 +90,13 @@ impl Wire {
             header::ACCEPT_ENCODING,
             HeaderValue::from_static("identity"),
         );
+        // Never one that came from elsewhere: it would reach the registry.
+        headers.remove(header::PROXY_AUTHORIZATION);
+        if let Some(value) = self.route.authorization(host) {
+            headers.insert(header::PROXY_AUTHORIZATION, value);
+        }
         match timeout(limit, self.client.request(request)).await {
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => self.of_target(host, response),
             Ok(Err(error)) => Err(problem(error, host)),
             Err(_) => Err(Problem::Timeout {
                 host: host.clone(),
@@ -79,6 +104,34 @@ impl Wire {
                 after: limit,
             }),
         }
+    }
+
+    /// What a proxy that is sent whole URLs says for itself is not the target's answer.
+    fn of_target(
+        &self,
+        host: &Origin,
+        response: Response<Incoming>,
+    ) -> Result<Response<Incoming>, Problem> {
+        let status = response.status();
+        if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Ok(response);
+        }
+        self.refused_by_proxy(host, status)
+            .map_or(Ok(response), Err)
+    }
+
+    /// The failure that a status is, if it came from a proxy that is sent whole URLs.
+    pub(crate) fn refused_by_proxy(&self, host: &Origin, status: StatusCode) -> Option<Problem> {
+        let proxy = self.route.forwarder(host)?;
+        let target = Target {
+            host: host.host.trim_start_matches('[').trim_end_matches(']'),
+            port: host.port,
+        };
+        Some(Problem::Connect(ConnectError::Tunnel {
+            proxy: proxy.to_string(),
+            target: target.to_string(),
+            failure: ProxyFailure::of_status(status, "", proxy.login().is_some()),
+        }))
     }
 }
 

@@ -8,6 +8,8 @@ mod support;
 mod auth;
 /// What may be reached: every hop to every address that must not be dialled.
 mod egress;
+/// Certificates that `openssl` makes, and what comes of each.
+mod certificates;
 /// Answers that are wrong, late, endless or cut off.
 mod faults;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
@@ -20,5 +22,9 @@ mod redirects;
 mod referrers;
 /// Lists of tags: pages, links and lists that do not end.
 mod tags;
+/// Through a proxy, and what it may do wrong.
+mod proxies;
+/// Which of HTTPS and plain HTTP is found, by whom it is shared, and when it is found again.
+mod schemes;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.
 mod transport;

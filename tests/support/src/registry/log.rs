@@ -23,6 +23,8 @@ pub struct Seen {
     pub query: String,
     /// The scheme of the `Authorization` header (`Basic`, `Bearer`), never its value.
     pub authorization: Option<String>,
+    /// Whether a `Proxy-Authorization` header came along, which is nobody's but a proxy's.
+    pub proxy_authorization: bool,
     /// The `Range` header.
     pub range: Option<String>,
     /// The `Accept` header.
@@ -61,6 +63,7 @@ impl Log {
             query: head.uri.query().unwrap_or_default().to_owned(),
             authorization: text(header::AUTHORIZATION)
                 .map(|value| value.split(' ').take(1).collect()),
+            proxy_authorization: head.headers.contains_key(header::PROXY_AUTHORIZATION),
             range: text(header::RANGE),
             accept: text(header::ACCEPT),
             user_agent: text(header::USER_AGENT),

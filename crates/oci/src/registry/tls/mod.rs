@@ -2,15 +2,19 @@
 //! Whom a connection trusts, and what it shows.
 //!
 //! Enters as PEM from a Secret or a file; leaves as a rustls configuration. A private CA is added to the system's roots,
-//! as Flux does; there is no way to turn verification off. Source: `certSecretRef` of the `OCIRepository` contract.
+//! as Flux does. Verification is off only in what [`Tls::unverified`] makes, and what it makes shares no connection with
+//! anything else. Source: `certSecretRef` and `insecure` of the `OCIRepository` contract, section 4.4.
 
 mod explain;
+mod facts;
+mod unverified;
 mod verifier;
 
 use std::{fmt, sync::Arc};
 
 use rustls::{
     ClientConfig, RootCertStore,
+    client::danger::ServerCertVerifier,
     crypto::{CryptoProvider, aws_lc_rs},
     sign::{CertifiedKey, SingleCertAndKey},
 };
@@ -18,13 +22,27 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::{Algorithm, Digest, Hasher};
 
+use unverified::Unverified;
+use verifier::Verifier;
+
 pub(crate) use explain::CertificateProblem;
+
+/// The largest PEM text that is read, in bytes: as large as a Secret can be.
+const MAX_PEM: usize = 1 << 20;
 
 /// Trust beyond the system's roots, and a client certificate. The default has neither.
 #[derive(Clone, Default)]
 pub struct Tls {
+    verification: Verification,
     authorities: Vec<CertificateDer<'static>>,
     identity: Option<Arc<Identity>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Verification {
+    #[default]
+    On,
+    Off,
 }
 
 struct Identity {
@@ -42,6 +60,12 @@ pub enum TlsError {
         "failed to parse CA certificate from {source_name}: it holds no usable PEM certificate"
     )]
     NoAuthority {
+        /// Where the text came from.
+        source_name: String,
+    },
+    /// The PEM text is larger than 1 MiB, which no Secret can hold.
+    #[error("failed to parse certificates from {source_name}: larger than {MAX_PEM} bytes")]
+    TooLarge {
         /// Where the text came from.
         source_name: String,
     },
@@ -85,10 +109,29 @@ impl Tls {
         Ok(tls)
     }
 
+    /// No certificate is verified: whoever answers is believed to be the registry, and can read the credentials that it is
+    /// sent. The handshake's signatures are still checked, so what is encrypted is encrypted to who answered. Each host is
+    /// named in the log once.
+    pub fn unverified() -> Self {
+        Self {
+            verification: Verification::Off,
+            ..Self::default()
+        }
+    }
+
+    /// Whether certificates are verified.
+    pub fn is_verified(&self) -> bool {
+        self.verification == Verification::On
+    }
+
     /// Adds every certificate of a PEM text to the trusted authorities. `source_name` says where the text came from,
     /// for instance `secret apps/ca`. Like Go's pool, a certificate that cannot be read is passed over as long as
     /// another one can.
     pub fn with_ca_pem(mut self, pem: &[u8], source_name: &str) -> Result<Self, TlsError> {
+        if pem.len() > MAX_PEM {
+            let source_name = source_name.to_owned();
+            return Err(TlsError::TooLarge { source_name });
+        }
         let mut usable = RootCertStore::empty();
         let before = self.authorities.len();
         for certificate in CertificateDer::pem_slice_iter(pem).flatten() {
@@ -110,6 +153,10 @@ impl Tls {
         key: &[u8],
         source_name: &str,
     ) -> Result<Self, TlsError> {
+        if certificate.len().max(key.len()) > MAX_PEM {
+            let source_name = source_name.to_owned();
+            return Err(TlsError::TooLarge { source_name });
+        }
         let malformed = |cause| TlsError::Pem {
             source_name: source_name.to_owned(),
             cause,
@@ -135,8 +182,16 @@ impl Tls {
     /// The same trust without the client certificate, for hosts that it is not meant for.
     pub(crate) fn without_identity(&self) -> Self {
         Self {
-            authorities: self.authorities.clone(),
             identity: None,
+            ..self.clone()
+        }
+    }
+
+    /// What a proxy is held to: always verified, also where the registry is not, since it is shown a password.
+    pub(crate) fn for_proxy(&self) -> Self {
+        Self {
+            authorities: self.authorities.clone(),
+            ..Self::default()
         }
     }
 
@@ -147,8 +202,12 @@ impl Tls {
             .as_ref()
             .map(|identity| identity.fingerprint.hex().as_bytes());
         let authorities = self.authorities.iter().map(AsRef::as_ref);
+        let verification: &[u8] = match self.verification {
+            Verification::On => b"verified",
+            Verification::Off => b"unverified",
+        };
         digest_of_parts(
-            [identity.unwrap_or_default()]
+            [verification, identity.unwrap_or_default()]
                 .into_iter()
                 .chain(authorities),
         )
@@ -157,12 +216,15 @@ impl Tls {
     /// The configuration for connections with these settings.
     pub(crate) fn client_config(&self, system: &RootCertStore) -> Result<ClientConfig, TlsError> {
         let provider = provider();
-        let verifier = verifier::Verifier::new(system, &self.authorities, &provider)?;
+        let verifier: Arc<dyn ServerCertVerifier> = match self.verification {
+            Verification::On => Arc::new(Verifier::new(system, &self.authorities, &provider)?),
+            Verification::Off => Arc::new(Unverified::new(&provider)),
+        };
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Setup)?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier));
+            .with_custom_certificate_verifier(verifier);
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some(identity) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(
@@ -179,6 +241,7 @@ impl fmt::Debug for Tls {
         f.debug_struct("Tls")
             .field("authorities", &self.authorities.len())
             .field("client_certificate", &self.identity.is_some())
+            .field("verified", &self.is_verified())
             .finish()
     }
 }

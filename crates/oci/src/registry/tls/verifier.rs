@@ -3,8 +3,9 @@
 //!
 //! The addition: `openssl req -x509` makes a certificate that is its own CA. Configured as `ca.crt` and served as is, it
 //! works in Go, but webpki refuses a CA as an end entity. Exactly that certificate, byte for byte, is accepted here if
-//! its name, validity and purpose are right; the handshake's signature proves the key, as always. A certificate that
-//! merely has the same key, or is signed by it, gains nothing.
+//! its name, validity, purpose and key are right; the handshake's signature proves the key, as always. Its own signature
+//! proves nothing and is not looked at. A certificate that merely has the same key, or is signed by one that is not an
+//! authority, gains nothing: only authorities stand behind others, as in Go, where webpki takes any anchor for one.
 
 use std::sync::Arc;
 
@@ -24,7 +25,8 @@ use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
 use super::{
     TlsError,
-    explain::{Reason, explain, is_for_servers, validity},
+    explain::{Reason, explain},
+    facts::Facts,
 };
 
 #[derive(Debug)]
@@ -42,7 +44,10 @@ impl Verifier {
         provider: &Arc<CryptoProvider>,
     ) -> Result<Self, TlsError> {
         let mut roots = system.clone();
-        roots.add_parsable_certificates(configured.iter().cloned());
+        let is_authority = |der: &&CertificateDer<'static>| {
+            Facts::of(der).is_some_and(|facts| facts.is_authority())
+        };
+        roots.add_parsable_certificates(configured.iter().filter(is_authority).cloned());
         let inner = if roots.is_empty() {
             None
         } else {
@@ -72,13 +77,23 @@ impl Verifier {
         {
             return None;
         }
-        let named = ParsedCertificate::try_from(end_entity)
-            .and_then(|parsed| verify_server_name(&parsed, server_name));
-        Some(match named {
-            Err(_) => Err(Reason::WrongName),
-            Ok(()) => validity(end_entity, now).and_then(|()| is_for_servers(end_entity)),
-        })
+        Some(check_alone(end_entity, server_name, now))
     }
+}
+
+/// All that can be said of a certificate without anybody who vouches for it.
+fn check_alone(
+    end_entity: &CertificateDer<'_>,
+    server_name: &ServerName<'_>,
+    now: UnixTime,
+) -> Result<(), Reason> {
+    let facts = Facts::of(end_entity).ok_or_else(|| Reason::Other("cannot be read".into()))?;
+    facts.check_time(now)?;
+    facts.check_purpose()?;
+    facts.check_key()?;
+    ParsedCertificate::try_from(end_entity)
+        .and_then(|parsed| verify_server_name(&parsed, server_name))
+        .map_err(|_| Reason::of_name(end_entity, server_name))
 }
 
 impl ServerCertVerifier for Verifier {
@@ -99,15 +114,27 @@ impl ServerCertVerifier for Verifier {
                 ocsp_response,
                 now,
             ) {
-                Ok(verified) => return Ok(verified),
+                Ok(verified) => {
+                    return Facts::of(end_entity)
+                        .map_or(Ok(()), |facts| facts.check_key())
+                        .map(|()| verified)
+                        .map_err(|reason| explain(reason, end_entity, server_name));
+                }
                 Err(error) => error,
             },
         };
-        match self.check_configured(end_entity, server_name, now) {
-            Some(Ok(())) => Ok(ServerCertVerified::assertion()),
-            Some(Err(reason)) => Err(explain(reason, end_entity, server_name)),
-            None => Err(explain(Reason::of(&refused), end_entity, server_name)),
-        }
+        let reason = match self.check_configured(end_entity, server_name, now) {
+            Some(Ok(())) => return Ok(ServerCertVerified::assertion()),
+            Some(Err(reason)) => reason,
+            None => Reason::of(
+                &refused,
+                end_entity,
+                intermediates,
+                &self.configured,
+                server_name,
+            ),
+        };
+        Err(explain(reason, end_entity, server_name))
     }
 
     fn verify_tls12_signature(
