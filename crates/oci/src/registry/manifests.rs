@@ -179,7 +179,7 @@ impl Channel {
     }
 
     /// The bytes of a manifest with their `Content-Type`.
-    async fn manifest_bytes(&self, reference: &str) -> Result<(Bytes, String), Problem> {
+    pub(super) async fn manifest_bytes(&self, reference: &str) -> Result<(Bytes, String), Problem> {
         let reply = self.manifest_reply(Method::GET, reference).await?;
         let content_type = content_type(reply.response.headers());
         let host = reply.link.origin;

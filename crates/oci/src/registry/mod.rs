@@ -48,7 +48,7 @@ pub use error::{Error, ErrorKind, Retry};
 pub use hosts::{Host, HostLimits, Hosts, Mirror, Rate};
 pub use manifests::{Document, Image, Target};
 pub use proxy::{Proxy, ProxyError};
-pub use push::Content;
+pub use push::{BlobPushed, Content, Listed, PushOptions, PushedReferrer};
 pub use retry::RetryPolicy;
 pub use session::Session;
 pub use tls::{Tls, TlsError};

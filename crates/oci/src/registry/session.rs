@@ -14,7 +14,7 @@ use crate::{Descriptor, Digest, Repository, Resolved};
 use super::{
     error::Error,
     manifests::{Document, Image, Target},
-    push::Content,
+    push::{BlobPushed, Content, PushOptions, PushedReferrer},
     request::Channel,
 };
 
@@ -63,11 +63,27 @@ impl Session {
     }
 
     /// Pushes a blob, unless it is there. The descriptor says its size and digest; the registry checks them.
-    pub async fn push_blob(&self, descriptor: &Descriptor, content: &Content) -> Result<(), Error> {
-        self.0.push_blob(descriptor, content).await
+    pub async fn push_blob(
+        &self,
+        descriptor: &Descriptor,
+        content: &Content,
+    ) -> Result<BlobPushed, Error> {
+        self.push_blob_with(descriptor, content, &PushOptions::default())
+            .await
     }
 
-    /// Pushes a manifest or index under a tag or its digest, and gives the digest.
+    /// The same, in chunks or by taking it from another repository of the registry.
+    pub async fn push_blob_with(
+        &self,
+        descriptor: &Descriptor,
+        content: &Content,
+        options: &PushOptions,
+    ) -> Result<BlobPushed, Error> {
+        self.0.push_blob(descriptor, content, options).await
+    }
+
+    /// Pushes a manifest or index under a tag or its digest, and gives the digest. What it names must be there: the
+    /// registry refuses it otherwise. One with a subject is pushed as it is; see [`Self::push_referrer`].
     pub async fn push_manifest(
         &self,
         target: &Target,
@@ -75,6 +91,16 @@ impl Session {
         media_type: &str,
     ) -> Result<Digest, Error> {
         self.0.push_manifest(target, bytes, media_type).await
+    }
+
+    /// Pushes a manifest with a subject under its digest, and sees to it that it is listed among the subject's
+    /// referrers: by the registry, or in the index under the tag that stands in for that.
+    pub async fn push_referrer(
+        &self,
+        bytes: Bytes,
+        media_type: &str,
+    ) -> Result<PushedReferrer, Error> {
+        self.0.push_referrer(bytes, media_type).await
     }
 }
 

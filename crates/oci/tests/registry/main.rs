@@ -10,6 +10,10 @@ mod auth;
 mod faults;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// Blobs whole and in chunks, mounts, indexes.
+mod push;
+/// Manifests with a subject, and who lists them.
+mod push_referrers;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.
