@@ -12,6 +12,7 @@ use std::{
 
 use http::HeaderValue;
 use rustls::RootCertStore;
+use tokio::time::Instant;
 
 use crate::{Digest, Repository};
 
@@ -21,7 +22,8 @@ use super::{
     connector::Connector,
     egress::Egress,
     error::Error,
-    hosts::Hosts,
+    hosts::{Hosts, Mirror},
+    mirrors::{self, Healths, MirrorStatus, Reader, Route},
     problem::Problem,
     request::Channel,
     retry::RetryPolicy,
@@ -142,6 +144,7 @@ struct Shared {
     system_roots: RootCertStore,
     wires: Mutex<Wires>,
     grants: Arc<Grants>,
+    mirrors: Healths,
 }
 
 impl Client {
@@ -159,33 +162,29 @@ impl Client {
             system_roots: system_roots(),
             wires: Mutex::default(),
             grants: Arc::default(),
+            mirrors: Healths::default(),
             options,
         })))
     }
 
-    /// A session with a repository. Nothing is sent yet.
+    /// A session with a repository. Nothing is sent yet. Its reads go to the mirrors of the registry first, with what
+    /// is set for those and nothing of `access`.
     ///
     /// Fails with [`super::ErrorKind::Config`] if the TLS settings cannot be used.
     pub fn session(&self, repository: Repository, access: &Access) -> Result<Session, Error> {
-        let wire = |tls: &Tls| {
-            self.0
-                .wire(tls)
-                .map_err(|problem| Error::new("set up TLS", repository.to_string(), 1, problem))
-        };
-        let (home, foreign) = (wire(&access.tls)?, wire(&access.tls.without_identity())?);
-        let Options { limits, retry, .. } = &self.0.options;
-        Ok(Session::new(Channel {
-            place: repository.to_string(),
-            repository,
-            credentials: access.credentials.clone(),
-            transport: access.transport,
-            scheme: tokio::sync::OnceCell::new(),
-            home,
-            foreign,
-            grants: self.0.grants.clone(),
-            limits: *limits,
-            retry: retry.clone(),
+        let Options { hosts, retry, .. } = &self.0.options;
+        let access = hosts.access(repository.registry(), access);
+        let mirrors = self.0.readers(&repository);
+        let home = self.0.channel(repository, access, retry.clone())?;
+        Ok(Session::new(Route {
+            home: Arc::new(home),
+            mirrors,
         }))
+    }
+
+    /// What mirrors did so far, by name. A mirror is listed when a session was made that has it.
+    pub fn mirrors(&self) -> Vec<MirrorStatus> {
+        self.0.mirrors.statuses(Instant::now())
     }
 }
 
@@ -198,6 +197,51 @@ impl std::fmt::Debug for Client {
 }
 
 impl Shared {
+    fn channel(
+        &self,
+        repository: Repository,
+        access: Access,
+        retry: RetryPolicy,
+    ) -> Result<Channel, Error> {
+        let wire = |tls: &Tls| {
+            self.wire(tls)
+                .map_err(|problem| Error::new("set up TLS", repository.to_string(), 1, problem))
+        };
+        let (home, foreign) = (wire(&access.tls)?, wire(&access.tls.without_identity())?);
+        Ok(Channel {
+            place: repository.to_string(),
+            repository,
+            credentials: access.credentials,
+            transport: access.transport,
+            scheme: tokio::sync::OnceCell::new(),
+            home,
+            foreign,
+            grants: self.grants.clone(),
+            limits: self.options.limits,
+            retry,
+        })
+    }
+
+    /// The mirrors that have a place for a repository.
+    fn readers(&self, repository: &Repository) -> Vec<Reader> {
+        let Options { hosts, retry, .. } = &self.options;
+        let mirrors = hosts.of(repository.registry()).map(|host| &host.mirrors);
+        let reader = |mirror: &Mirror| {
+            let place = mirror.repository(repository).ok()?;
+            let access = hosts.access_of_mirror(mirror);
+            let mut channel = self.channel(place, access, mirrors::once(retry)).ok()?;
+            for wire in [&mut channel.home, &mut channel.foreign] {
+                wire.timeouts = mirrors::hurried(wire.timeouts);
+            }
+            Some(Reader {
+                channel: Arc::new(channel),
+                resolves_tags: mirror.resolves_tags(),
+                health: self.mirrors.of(mirror.to_string()),
+            })
+        };
+        mirrors.into_iter().flatten().filter_map(reader).collect()
+    }
+
     fn wire(&self, tls: &Tls) -> Result<Wire, Problem> {
         let fingerprint = tls.fingerprint();
         let mut wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);

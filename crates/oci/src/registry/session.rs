@@ -2,7 +2,8 @@
 //! Access to one repository: what a user of the client holds.
 //!
 //! Only the public face and the documentation of what it guarantees: each operation stands beside its like in
-//! `manifests`, `download` and `push`, as a function of the [`Channel`] that it is done over.
+//! `manifests`, `download` and `push`, as a function of the [`Channel`] that it is done over. Which channels those are is
+//! the [`Route`]'s: reads go to mirrors first, everything else to the registry alone.
 
 use std::{fmt, sync::Arc};
 
@@ -14,38 +15,50 @@ use crate::{Descriptor, Digest, Repository, Resolved};
 use super::{
     error::Error,
     manifests::{Document, Image, Target},
+    mirrors::{By, Route},
     push::{BlobPushed, Content, PushOptions, PushedReferrer},
     request::Channel,
 };
 
 /// Access to one repository. Cheap to clone.
 #[derive(Clone)]
-pub struct Session(Arc<Channel>);
+pub struct Session(Arc<Route>);
 
 impl Session {
-    pub(super) fn new(channel: Channel) -> Self {
-        Self(Arc::new(channel))
+    pub(super) fn new(route: Route) -> Self {
+        Self(Arc::new(route))
     }
 
     /// The repository.
     pub fn repository(&self) -> &Repository {
-        &self.0.repository
+        &self.0.home.repository
     }
 
     /// Finds the digest of a tag: HEAD, and GET where the registry does not answer HEAD well. A digest is its own
     /// answer, nothing is asked.
     pub async fn resolve(&self, target: &Target) -> Result<Resolved, Error> {
-        self.0.resolve(target).await
+        if let Target::Digest(_) = target {
+            return self.0.home.resolve(target).await;
+        }
+        let ask = async |channel: &Channel| channel.resolve(target).await;
+        let found = self.0.read(By::Word, ask).await?;
+        let repository = self.repository().clone();
+        Ok(Resolved {
+            repository,
+            ..found
+        })
     }
 
     /// Gets a manifest or index by digest. Whatever the headers say, the bytes have this digest.
     pub async fn manifest(&self, digest: &Digest) -> Result<Document, Error> {
-        self.0.manifest(digest).await
+        let ask = async |channel: &Channel| channel.manifest(digest).await;
+        self.0.read(By::Digest, ask).await
     }
 
     /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first.
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
-        self.0.image(resolved).await
+        let ask = async |channel: &Channel| channel.image(resolved).await;
+        self.0.read(By::Digest, ask).await
     }
 
     /// Downloads a blob.
@@ -54,12 +67,13 @@ impl Session {
     /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first, and again before another
     /// attempt. On an error its content means nothing.
     pub async fn download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Error> {
-        self.0.download(descriptor, file).await
+        let ask = async |channel: &Channel| channel.download(descriptor, file).await;
+        self.0.read(By::Digest, ask).await
     }
 
     /// Whether the repository has a blob.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
-        self.0.has_blob(digest).await
+        self.0.home.has_blob(digest).await
     }
 
     /// Pushes a blob, unless it is there. The descriptor says its size and digest; the registry checks them.
@@ -79,7 +93,8 @@ impl Session {
         content: &Content,
         options: &PushOptions,
     ) -> Result<BlobPushed, Error> {
-        self.0.push_blob(descriptor, content, options).await
+        let home = &self.0.home;
+        home.push_blob(descriptor, content, options).await
     }
 
     /// Pushes a manifest or index under a tag or its digest, and gives the digest. What it names must be there: the
@@ -90,7 +105,7 @@ impl Session {
         bytes: Bytes,
         media_type: &str,
     ) -> Result<Digest, Error> {
-        self.0.push_manifest(target, bytes, media_type).await
+        self.0.home.push_manifest(target, bytes, media_type).await
     }
 
     /// Pushes a manifest with a subject under its digest, and sees to it that it is listed among the subject's
@@ -100,15 +115,15 @@ impl Session {
         bytes: Bytes,
         media_type: &str,
     ) -> Result<PushedReferrer, Error> {
-        self.0.push_referrer(bytes, media_type).await
+        self.0.home.push_referrer(bytes, media_type).await
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("repository", &self.0.place)
-            .field("credentials", &self.0.credentials)
+            .field("repository", &self.0.home.place)
+            .field("credentials", &self.0.home.credentials)
             .finish_non_exhaustive()
     }
 }

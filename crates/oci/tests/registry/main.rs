@@ -10,6 +10,8 @@ mod auth;
 mod faults;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// Reading from mirrors before the registry, and what never goes to them.
+mod mirrors;
 /// Blobs whole and in chunks, mounts, indexes.
 mod push;
 /// Manifests with a subject, and who lists them.

@@ -132,6 +132,16 @@ impl Tls {
         Ok(self)
     }
 
+    /// The same with the authorities of another, and with its client certificate if there is none here.
+    pub(crate) fn beside(&self, other: &Self) -> Self {
+        let identity = self.identity.as_ref().or(other.identity.as_ref());
+        let authorities = self.authorities.iter().chain(&other.authorities);
+        Self {
+            authorities: authorities.cloned().collect(),
+            identity: identity.cloned(),
+        }
+    }
+
     /// The same trust without the client certificate, for hosts that it is not meant for.
     pub(crate) fn without_identity(&self) -> Self {
         Self {
