@@ -62,6 +62,25 @@ pub enum ReferenceError {
 }
 
 impl Repository {
+    /// A repository on a registry that is known to be one, whatever its name looks like.
+    pub(crate) fn on(registry: &str, path: &str) -> Result<Self, ReferenceError> {
+        if !is_authority(registry) {
+            return Err(ReferenceError::Registry(cut(registry)));
+        }
+        if !is_path(path) {
+            return Err(ReferenceError::Path(cut(path)));
+        }
+        let registry = if registry == "docker.io" {
+            DOCKER_HUB
+        } else {
+            registry
+        };
+        Ok(Self {
+            registry: registry.into(),
+            path: path.into(),
+        })
+    }
+
     /// The registry as `host` or `host:port`; Docker Hub is `index.docker.io`.
     pub fn registry(&self) -> &str {
         &self.registry

@@ -27,7 +27,7 @@ impl Channel {
         let key = Key {
             origin: link.origin.clone(),
             repository: self.repository.path().into(),
-            scope: ask.scope,
+            scope: ask.scope.clone(),
             credentials: self.credentials.id(),
         };
         let kept = self.grants.header(&key, Instant::now());
@@ -43,7 +43,7 @@ impl Channel {
         if challenges.schemes.is_empty() {
             return Ok(reply);
         }
-        let grant = self.meet(&challenges, &reply.link, ask.scope).await?;
+        let grant = self.meet(&challenges, &reply.link, &ask.scope).await?;
         let header = grant.header.clone();
         self.grants.keep(key, grant, Instant::now());
         self.send_once(&self.home, ask, reply.link, Some(header))
@@ -55,7 +55,7 @@ impl Channel {
         &self,
         challenges: &Challenges,
         link: &Link,
-        scope: Scope,
+        scope: &Scope,
     ) -> Result<Grant, Problem> {
         self.permit_credentials(link)?;
         if let Some(bearer) = &challenges.bearer {

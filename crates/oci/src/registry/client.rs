@@ -13,6 +13,7 @@ use std::{
 
 use http::HeaderValue;
 use rustls::RootCertStore;
+use tokio::time::Instant;
 
 use crate::Repository;
 
@@ -22,7 +23,8 @@ use super::{
     connector::Connector,
     egress::{Dials, Egress, Gate},
     error::Error,
-    hosts::Hosts,
+    hosts::{Hosts, Mirror},
+    mirrors::{self, Healths, MirrorStatus, Reader},
     problem::Problem,
     proxy::{ProxyRules, route::Route},
     request::Channel,
@@ -171,6 +173,7 @@ struct Shared {
     grants: Arc<Grants>,
     proxy: Arc<ProxyRules>,
     schemes: Arc<Schemes>,
+    mirrors: Healths,
 }
 
 impl Client {
@@ -190,47 +193,34 @@ impl Client {
             grants: Arc::default(),
             proxy: Arc::new(options.proxy.clone()),
             schemes: Arc::default(),
+            mirrors: Healths::default(),
             options,
         })))
     }
 
-    /// A session with a repository. Nothing is sent yet.
+    /// A session with a repository. Nothing is sent yet. Its reads go to the mirrors of the registry first, with what
+    /// is set for those and nothing of `access`.
     ///
     /// Fails with [`super::ErrorKind::Config`] if the TLS settings cannot be used.
     pub fn session(&self, repository: Repository, access: &Access) -> Result<Session, Error> {
-        let host = self.0.options.hosts.of(repository.registry());
-        let of_host = host.and_then(|host| host.proxy.as_ref());
-        let route = Route::new(&access.proxy, of_host, &self.0.proxy);
-        let wire = |tls: &Tls| {
-            self.0
-                .wire(tls, &route)
-                .map_err(|problem| Error::new("set up TLS", repository.to_string(), 1, problem))
-        };
-        let (home, foreign) = (wire(&access.tls)?, wire(&access.tls.without_identity())?);
-        let Options { limits, retry, .. } = &self.0.options;
-        Ok(Session::new(Channel {
-            place: repository.to_string(),
-            credentials: access.credentials.clone(),
-            scheme: Home::new(
-                self.0.schemes.clone(),
-                &repository,
-                access.transport,
-                home.clone(),
-            ),
-            repository,
-            home,
-            foreign,
-            grants: self.0.grants.clone(),
-            egress: self.0.egress.clone(),
-            withheld: std::sync::OnceLock::new(),
-            limits: *limits,
-            retry: retry.clone(),
+        let Options { hosts, retry, .. } = &self.0.options;
+        let access = hosts.access(repository.registry(), access);
+        let mirrors = self.0.readers(&repository);
+        let home = self.0.channel(repository, access, retry.clone())?;
+        Ok(Session::new(mirrors::Route {
+            home: Arc::new(home),
+            mirrors,
         }))
     }
 
     /// How many addresses were dialled so far, and how many were refused.
     pub fn dials(&self) -> Dials {
         self.0.egress.dials()
+    }
+
+    /// What mirrors did so far, by name. A mirror is listed when a session was made that has it.
+    pub fn mirrors(&self) -> Vec<MirrorStatus> {
+        self.0.mirrors.statuses(Instant::now())
     }
 }
 
@@ -243,6 +233,60 @@ impl std::fmt::Debug for Client {
 }
 
 impl Shared {
+    fn channel(
+        &self,
+        repository: Repository,
+        access: Access,
+        retry: RetryPolicy,
+    ) -> Result<Channel, Error> {
+        let host = self.options.hosts.of(repository.registry());
+        let of_host = host.and_then(|host| host.proxy.as_ref());
+        let route = Route::new(&access.proxy, of_host, &self.proxy);
+        let wire = |tls: &Tls| {
+            self.wire(tls, &route)
+                .map_err(|problem| Error::new("set up TLS", repository.to_string(), 1, problem))
+        };
+        let (home, foreign) = (wire(&access.tls)?, wire(&access.tls.without_identity())?);
+        Ok(Channel {
+            place: repository.to_string(),
+            credentials: access.credentials,
+            scheme: Home::new(
+                self.schemes.clone(),
+                &repository,
+                access.transport,
+                home.clone(),
+            ),
+            repository,
+            home,
+            foreign,
+            grants: self.grants.clone(),
+            egress: self.egress.clone(),
+            withheld: std::sync::OnceLock::new(),
+            limits: self.options.limits,
+            retry,
+        })
+    }
+
+    /// The mirrors that have a place for a repository.
+    fn readers(&self, repository: &Repository) -> Vec<Reader> {
+        let Options { hosts, retry, .. } = &self.options;
+        let mirrors = hosts.of(repository.registry()).map(|host| &host.mirrors);
+        let reader = |mirror: &Mirror| {
+            let place = mirror.repository(repository).ok()?;
+            let access = hosts.access_of_mirror(mirror);
+            let mut channel = self.channel(place, access, mirrors::once(retry)).ok()?;
+            for wire in [&mut channel.home, &mut channel.foreign] {
+                wire.timeouts = mirrors::hurried(wire.timeouts);
+            }
+            Some(Reader {
+                channel: Arc::new(channel),
+                resolves_tags: mirror.resolves_tags(),
+                health: self.mirrors.of(mirror.to_string()),
+            })
+        };
+        mirrors.into_iter().flatten().filter_map(reader).collect()
+    }
+
     fn wire(&self, tls: &Tls, route: &Route) -> Result<Wire, Problem> {
         let fingerprint = tls.fingerprint();
         let id = (fingerprint.clone(), route.id());

@@ -20,6 +20,8 @@ struct Context {
     place: String,
     attempts: u32,
     problem: Problem,
+    /// What mirrors said before, one line each.
+    mirrors: Vec<String>,
 }
 
 /// What went wrong, as one of a few values.
@@ -110,7 +112,14 @@ impl Error {
             place: place.into(),
             attempts,
             problem,
+            mirrors: Vec::new(),
         }))
+    }
+
+    /// The same error, said after those of the mirrors that were tried first.
+    pub(crate) fn after_mirrors(mut self, passed: Vec<String>) -> Self {
+        self.0.mirrors = passed;
+        self
     }
 
     /// What went wrong, as one of a few values.
@@ -157,11 +166,16 @@ impl fmt::Display for Error {
             place,
             attempts,
             problem,
+            mirrors,
         } = &*self.0;
         write!(f, "{operation} in {place}: {problem}")?;
         match attempts {
-            0 | 1 => Ok(()),
-            more => write!(f, " (after {more} attempts)"),
+            0 | 1 => {}
+            more => write!(f, " (after {more} attempts)")?,
+        }
+        match mirrors.as_slice() {
+            [] => Ok(()),
+            mirrors => write!(f, " (mirrors were tried first: {})", mirrors.join("; ")),
         }
     }
 }

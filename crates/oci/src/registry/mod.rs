@@ -28,6 +28,7 @@ mod egress;
 mod error;
 mod hosts;
 mod manifests;
+mod mirrors;
 mod origin;
 mod paging;
 mod problem;
@@ -39,9 +40,9 @@ mod request;
 mod retry;
 mod scheme;
 mod session;
+mod stream;
 mod tag_page;
 mod tags;
-mod stream;
 mod tls;
 mod wire;
 
@@ -53,10 +54,11 @@ pub use egress::{
     Refusal, StrictEgress,
 };
 pub use error::{Error, ErrorKind, Retry};
-pub use hosts::{Host, HostLimits, Hosts, Mirror, Rate};
+pub use hosts::{Host, HostLimits, Hosts, Mirror, MirrorError, Rate, RateError};
 pub use manifests::{Document, Image, Target};
+pub use mirrors::MirrorStatus;
 pub use proxy::{Proxy, ProxyError, ProxyRules, ProxyRulesError};
-pub use push::Content;
+pub use push::{BlobPushed, Content, Listed, PushOptions, PushedReferrer};
 pub use referrers::{Referrers, ReferrersApi, ReferrersOrigin};
 pub use retry::RetryPolicy;
 pub use session::Session;

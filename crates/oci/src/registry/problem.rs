@@ -8,7 +8,7 @@ use std::{io, time::Duration};
 
 use http::StatusCode;
 
-use crate::{Digest, ManifestError};
+use crate::{Digest, ManifestError, Tag};
 
 use super::{connector::ConnectError, error::ErrorKind, origin::Origin, tls::TlsError};
 
@@ -82,6 +82,13 @@ pub(crate) enum Problem {
         bytes: u64,
         window: Duration,
     },
+    /// The other side does not take what we send.
+    #[error("{host} took less than {bytes} bytes in {} s", window.as_secs_f32())]
+    Stalled {
+        host: Origin,
+        bytes: u64,
+        window: Duration,
+    },
     #[error("the content has the digest {got}, not {expected}")]
     Digest { expected: Digest, got: Digest },
     #[error("the content has {got} bytes, not the {expected} that its descriptor says")]
@@ -112,6 +119,16 @@ pub(crate) enum Problem {
     Encoding { host: Origin, encoding: String },
     #[error("the registry stored the content as {got}, not {expected}")]
     StoredAs { expected: Digest, got: String },
+    #[error("{host} says that it has {has} bytes of the upload, of which {sent} were sent")]
+    UploadRange { host: Origin, sent: u64, has: u64 },
+    #[error("the manifest names no subject with a usable digest")]
+    NoSubject,
+    #[error("the tag {tag} of the subject's referrers holds something that is not an index")]
+    ReferrersTag { tag: Tag },
+    #[error(
+        "other writers keep taking {digest} out of the referrers under the tag {tag}, it was pushed but is not listed"
+    )]
+    ReferrersLost { digest: Digest, tag: Tag },
     #[error(transparent)]
     Manifest(ManifestError),
     #[error("the index has nothing for linux/amd64, only {platforms}")]
@@ -167,7 +184,9 @@ impl Problem {
             Self::Connect(error) | Self::Verified(error) => error.kind(),
             Self::OtherScheme(problem) => problem.kind(),
             Self::Broken { .. } => ErrorKind::Unreachable,
-            Self::Timeout { .. } | Self::TooSlow { .. } => ErrorKind::Timeout,
+            Self::Timeout { .. } | Self::TooSlow { .. } | Self::Stalled { .. } => {
+                ErrorKind::Timeout
+            }
             Self::Digest { .. } | Self::StoredAs { .. } => ErrorKind::DigestMismatch,
             Self::Size { .. } | Self::Longer { .. } => ErrorKind::SizeMismatch,
             Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooManyPages { .. } => {
@@ -176,7 +195,9 @@ impl Problem {
             Self::Manifest(_)
             | Self::NoPlatform { .. }
             | Self::Nested { .. }
-            | Self::NotAnIndex { .. } => ErrorKind::ManifestInvalid,
+            | Self::NotAnIndex { .. }
+            | Self::NoSubject
+            | Self::ReferrersTag { .. } => ErrorKind::ManifestInvalid,
             Self::InternalRedirect { .. }
             | Self::Elsewhere { .. }
             | Self::PlainCredentials { .. } => ErrorKind::EgressDenied,
@@ -199,6 +220,8 @@ impl Problem {
             | Self::Repeats { .. }
             | Self::Page { .. }
             | Self::NoReferrers
+            | Self::UploadRange { .. }
+            | Self::ReferrersLost { .. }
             | Self::Encoding { .. } => ErrorKind::Protocol,
         }
     }
@@ -244,7 +267,7 @@ impl Problem {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.is_transient(),
             Self::Connect(error) => error.is_transient(),
-            Self::Broken { .. } | Self::OtherScheme(_) => true,
+            Self::Broken { .. } | Self::Stalled { .. } | Self::OtherScheme(_) => true,
             _ => false,
         }
     }

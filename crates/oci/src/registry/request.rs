@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request,
+};
 use hyper::body::Incoming;
 
 use crate::Repository;
@@ -22,7 +24,7 @@ use super::{
     egress::Gate,
     origin::{Link, Origin, Scheme},
     problem::Problem,
-    push::Content,
+    push::{Content, Part, Taken, paced},
     redirect,
     retry::{Attempts, RetryPolicy},
     scheme::Home,
@@ -60,13 +62,55 @@ pub(crate) struct Ask {
     stays_on_303: bool,
     /// Headers of this request alone.
     headers: HeaderMap,
+    /// Wherever it goes, without credentials: another host chose the URL.
+    pub(crate) anonymous: bool,
 }
 
-/// The body of a request.
+/// The body of a request: a part of some content.
 pub(crate) struct Upload {
-    pub(crate) content: Content,
-    pub(crate) size: u64,
-    pub(crate) media_type: HeaderValue,
+    content: Content,
+    part: Part,
+    /// The size of the whole content.
+    whole: u64,
+    media_type: HeaderValue,
+    is_chunk: bool,
+}
+
+impl Upload {
+    /// The whole content.
+    pub(crate) fn whole(content: Content, size: u64, media_type: HeaderValue) -> Self {
+        Self {
+            content,
+            part: Part { from: 0, len: size },
+            whole: size,
+            media_type,
+            is_chunk: false,
+        }
+    }
+
+    /// A part of a blob, which is told where it begins and ends.
+    pub(crate) fn chunk(content: Content, part: Part, whole: u64) -> Self {
+        Self {
+            content,
+            part,
+            whole,
+            media_type: HeaderValue::from_static("application/octet-stream"),
+            is_chunk: true,
+        }
+    }
+
+    fn headers(&self, request: request::Builder) -> request::Builder {
+        let Part { from, len } = self.part;
+        let request = request
+            .header(header::CONTENT_TYPE, &self.media_type)
+            .header(header::CONTENT_LENGTH, len);
+        if self.is_chunk {
+            // Not HTTP's form: the distribution-spec writes the bare range.
+            let last = (from + len).saturating_sub(1);
+            return request.header(header::CONTENT_RANGE, format!("{from}-{last}"));
+        }
+        request
+    }
 }
 
 impl Ask {
@@ -79,6 +123,7 @@ impl Ask {
             content: None,
             stays_on_303: false,
             headers: HeaderMap::new(),
+            anonymous: false,
         }
     }
 
@@ -112,11 +157,15 @@ impl Ask {
         self.method == Method::GET || self.method == Method::HEAD
     }
 
+    pub(crate) fn without_credentials(self, anonymous: bool) -> Self {
+        Self { anonymous, ..self }
+    }
+
     /// A body may take as long as a transfer, and the answer comes after it.
     fn limit(&self, wire: &Wire) -> Duration {
-        match self.content {
-            Some(_) => wire.timeouts.transfer,
-            None => wire.timeouts.response,
+        match &self.content {
+            Some(upload) if upload.part.len > 0 => wire.timeouts.transfer,
+            _ => wire.timeouts.response,
         }
     }
 }
@@ -160,7 +209,11 @@ impl Channel {
         let home = self.link("").await?.origin;
         self.permit(ask, &home, &ask.link.origin)?;
         let reply = self
-            .send(ask, ask.link.clone(), ask.link.origin == home)
+            .send(
+                ask,
+                ask.link.clone(),
+                ask.link.origin == home && !ask.anonymous,
+            )
             .await
             .map_err(|problem| self.scheme.doubt(ask.link.origin.scheme, problem))?;
         if reply.status() == StatusCode::BAD_REQUEST && home.scheme == Scheme::Http {
@@ -171,7 +224,8 @@ impl Channel {
         if reply.status().is_success() {
             return Ok(reply);
         }
-        let (is_home, host) = (reply.link.origin == home, reply.link.origin);
+        let is_home = reply.link.origin == home && !ask.anonymous;
+        let host = reply.link.origin;
         let sent = reply.sent.as_ref();
         let answer = body::answer(
             reply.response,
@@ -204,7 +258,7 @@ impl Channel {
     }
 
     async fn follow(&self, ask: &Ask, mut reply: Reply, home: &Origin) -> Result<Reply, Problem> {
-        let mut with_credentials = reply.link.origin == *home;
+        let mut with_credentials = reply.link.origin == *home && !ask.anonymous;
         for _ in 0..redirect::MAX_HOPS {
             let is_end = ask.stays_on_303 && reply.status() == StatusCode::SEE_OTHER;
             if !ask.is_read() || is_end || !redirect::is_redirect(reply.status()) {
@@ -253,19 +307,32 @@ impl Channel {
         for (name, value) in &ask.headers {
             request = request.header(name, value);
         }
+        let taken = Arc::<Taken>::default();
         let body = match &ask.content {
             None => super::wire::empty(),
             Some(upload) => {
-                request = request
-                    .header(header::CONTENT_TYPE, &upload.media_type)
-                    .header(header::CONTENT_LENGTH, upload.size);
-                upload.content.body(upload.size).await?
+                request = upload.headers(request);
+                let (part, whole) = (upload.part, upload.whole);
+                upload.content.body(part, whole, &taken).await?
             }
         };
         let request = request
             .body(body)
             .map_err(|_| Problem::Header("the request cannot be built"))?;
-        let response = wire.send(&link.origin, request, ask.limit(wire)).await?;
+        let sending = wire.send(&link.origin, request, ask.limit(wire));
+        let response = match &ask.content {
+            Some(upload) if upload.part.len > 0 => {
+                paced(
+                    sending,
+                    &taken,
+                    upload.part.len,
+                    wire.timeouts,
+                    &link.origin,
+                )
+                .await?
+            }
+            _ => sending.await?,
+        };
         Ok(Reply {
             response,
             link,

@@ -2,7 +2,8 @@
 //! Access to one repository: what a user of the client holds.
 //!
 //! Only the public face and the documentation of what it guarantees: each operation stands beside its like in
-//! `manifests`, `download` and `push`, as a function of the [`Channel`] that it is done over.
+//! `manifests`, `download` and `push`, as a function of the [`Channel`] that it is done over. Which channels those are is
+//! the [`Route`]'s: reads go to mirrors first, everything else to the registry alone.
 
 use std::{fmt, sync::Arc};
 
@@ -14,7 +15,8 @@ use crate::{Descriptor, Digest, Repository, Resolved};
 use super::{
     error::Error,
     manifests::{Document, Image, Target},
-    push::Content,
+    mirrors::{By, Route},
+    push::{BlobPushed, Content, PushOptions, PushedReferrer},
     referrers::Referrers,
     request::Channel,
     tags::Tags,
@@ -22,32 +24,43 @@ use super::{
 
 /// Access to one repository. Cheap to clone.
 #[derive(Clone)]
-pub struct Session(Arc<Channel>);
+pub struct Session(Arc<Route>);
 
 impl Session {
-    pub(super) fn new(channel: Channel) -> Self {
-        Self(Arc::new(channel))
+    pub(super) fn new(route: Route) -> Self {
+        Self(Arc::new(route))
     }
 
     /// The repository.
     pub fn repository(&self) -> &Repository {
-        &self.0.repository
+        &self.0.home.repository
     }
 
     /// Finds the digest of a tag: HEAD, and GET where the registry does not answer HEAD well. A digest is its own
     /// answer, nothing is asked.
     pub async fn resolve(&self, target: &Target) -> Result<Resolved, Error> {
-        self.0.resolve(target).await
+        if let Target::Digest(_) = target {
+            return self.0.home.resolve(target).await;
+        }
+        let ask = |channel: Arc<Channel>| async move { channel.resolve(target).await };
+        let found = self.0.read(By::Word, ask).await?;
+        let repository = self.repository().clone();
+        Ok(Resolved {
+            repository,
+            ..found
+        })
     }
 
     /// Gets a manifest or index by digest. Whatever the headers say, the bytes have this digest.
     pub async fn manifest(&self, digest: &Digest) -> Result<Document, Error> {
-        self.0.manifest(digest).await
+        let ask = |channel: Arc<Channel>| async move { channel.manifest(digest).await };
+        self.0.read(By::Digest, ask).await
     }
 
     /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first.
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
-        self.0.image(resolved).await
+        let ask = |channel: Arc<Channel>| async move { channel.image(resolved).await };
+        self.0.read(By::Digest, ask).await
     }
 
     /// The tags of the repository, page by page. Nothing is asked before the first [`Tags::next_page`].
@@ -69,7 +82,9 @@ impl Session {
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Referrers, Error> {
-        self.0.referrers(digest, artifact_type).await
+        let ask =
+            |channel: Arc<Channel>| async move { channel.referrers(digest, artifact_type).await };
+        self.0.read(By::Word, ask).await
     }
 
     /// Downloads a blob.
@@ -78,35 +93,71 @@ impl Session {
     /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first, and again before another
     /// attempt. On an error its content means nothing.
     pub async fn download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Error> {
-        self.0.download(descriptor, file).await
+        let mut way = self.0.way(By::Digest);
+        loop {
+            match way.channel().download(descriptor, file).await {
+                Ok(()) => {
+                    way.answered();
+                    return Ok(());
+                }
+                Err(error) => way.failed(error)?,
+            }
+        }
     }
 
     /// Whether the repository has a blob.
     pub async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
-        self.0.has_blob(digest).await
+        self.0.home.has_blob(digest).await
     }
 
     /// Pushes a blob, unless it is there. The descriptor says its size and digest; the registry checks them.
-    pub async fn push_blob(&self, descriptor: &Descriptor, content: &Content) -> Result<(), Error> {
-        self.0.push_blob(descriptor, content).await
+    pub async fn push_blob(
+        &self,
+        descriptor: &Descriptor,
+        content: &Content,
+    ) -> Result<BlobPushed, Error> {
+        self.push_blob_with(descriptor, content, &PushOptions::default())
+            .await
     }
 
-    /// Pushes a manifest or index under a tag or its digest, and gives the digest.
+    /// The same, in chunks or by taking it from another repository of the registry.
+    pub async fn push_blob_with(
+        &self,
+        descriptor: &Descriptor,
+        content: &Content,
+        options: &PushOptions,
+    ) -> Result<BlobPushed, Error> {
+        let home = &self.0.home;
+        home.push_blob(descriptor, content, options).await
+    }
+
+    /// Pushes a manifest or index under a tag or its digest, and gives the digest. What it names must be there: the
+    /// registry refuses it otherwise. One with a subject is pushed as it is; see [`Self::push_referrer`].
     pub async fn push_manifest(
         &self,
         target: &Target,
         bytes: Bytes,
         media_type: &str,
     ) -> Result<Digest, Error> {
-        self.0.push_manifest(target, bytes, media_type).await
+        self.0.home.push_manifest(target, bytes, media_type).await
+    }
+
+    /// Pushes a manifest with a subject under its digest, and sees to it that it is listed among the subject's
+    /// referrers: by the registry, or in the index under the tag that stands in for that.
+    pub async fn push_referrer(
+        &self,
+        bytes: Bytes,
+        media_type: &str,
+    ) -> Result<PushedReferrer, Error> {
+        self.0.home.push_referrer(bytes, media_type).await
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("repository", &self.0.place)
-            .field("credentials", &self.0.credentials)
+            .field("repository", &self.0.home.place)
+            .field("credentials", &self.0.home.credentials)
             .finish_non_exhaustive()
     }
 }

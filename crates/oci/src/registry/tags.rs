@@ -24,6 +24,7 @@ use super::{
     auth::Scope,
     body::{Chunks, content_length, content_type},
     error::Error,
+    mirrors::{By, Route},
     origin::{Link, Origin},
     paging::Trail,
     problem::Problem,
@@ -42,6 +43,8 @@ const IN_FLIGHT: usize = 4;
 ///
 /// Tags come in the order of the registry, which need not be that of their names or ages. Each tag comes once.
 pub struct Tags {
+    /// Whom to ask for the first page; whoever gives it is asked for all others.
+    route: Option<Arc<Route>>,
     channel: Arc<Channel>,
     next: Next,
     trail: Trail,
@@ -78,8 +81,17 @@ enum Next {
 }
 
 impl Tags {
-    pub(crate) fn new(channel: Arc<Channel>) -> Self {
+    pub(crate) fn new(route: Arc<Route>) -> Self {
+        let home = route.home.clone();
         Self {
+            route: Some(route),
+            ..Self::of(home)
+        }
+    }
+
+    fn of(channel: Arc<Channel>) -> Self {
+        Self {
+            route: None,
             trail: Trail::new("tags", channel.limits.tag_pages),
             channel,
             next: Next::First,
@@ -98,7 +110,26 @@ impl Tags {
     /// no such repository; [`super::ErrorKind::TooLarge`] above [`super::Limits::tags`], [`super::Limits::tag_pages`] or
     /// [`super::Limits::tag_page`]; [`super::ErrorKind::Protocol`] for a page that is no list of tags, for a link to
     /// another origin (nothing is sent there) and for a list that repeats itself without end.
+    ///
+    /// A mirror that is trusted with tags is asked first. All pages come from the one that gave the first.
     pub async fn next_page(&mut self) -> Result<Option<TagPage>, Error> {
+        let Some(route) = self.route.take() else {
+            return self.page().await;
+        };
+        let mut way = route.way(By::Word);
+        loop {
+            *self = Self::of(way.channel().clone());
+            match self.page().await {
+                Ok(page) => {
+                    way.answered();
+                    return Ok(page);
+                }
+                Err(error) => way.failed(error)?,
+            }
+        }
+    }
+
+    async fn page(&mut self) -> Result<Option<TagPage>, Error> {
         let channel = self.channel.clone();
         let mut attempts = channel.attempts(format!("list tags, page {}", self.trail.page()));
         loop {

@@ -102,7 +102,10 @@ impl Hop {
         match self {
             Self::UploadPlace => {
                 let content = Content::Bytes(Bytes::from_static(b"new"));
-                session.push_blob(&descriptor(b"new"), &content).await
+                session
+                    .push_blob(&descriptor(b"new"), &content)
+                    .await
+                    .map(drop)
             }
             _ => pull(session).await.map(drop),
         }

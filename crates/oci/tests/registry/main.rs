@@ -6,25 +6,33 @@ mod support;
 
 /// Who may read, and what is said to who may not.
 mod auth;
-/// What may be reached: every hop to every address that must not be dialled.
-mod egress;
 /// Certificates that `openssl` makes, and what comes of each.
 mod certificates;
+/// What may be reached: every hop to every address that must not be dialled.
+mod egress;
 /// Answers that are wrong, late, endless or cut off.
 mod faults;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// Reading from mirrors before the registry, and what never goes to them.
+mod mirrors;
 /// What credentials belong to: scheme, host and port, each changed alone, and token services.
 mod origins;
+/// Through a proxy, and what it may do wrong.
+mod proxies;
+/// Blobs whole and in chunks, mounts, indexes.
+mod push;
+/// Manifests with a subject, and who lists them.
+mod push_referrers;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
 /// What refers to a manifest: the API, the tag in its place, and "none" only when it is said.
 mod referrers;
-/// Lists of tags: pages, links and lists that do not end.
-mod tags;
-/// Through a proxy, and what it may do wrong.
-mod proxies;
 /// Which of HTTPS and plain HTTP is found, by whom it is shared, and when it is found again.
 mod schemes;
+/// Every fault at every step.
+mod table;
+/// Lists of tags: pages, links and lists that do not end.
+mod tags;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.
 mod transport;

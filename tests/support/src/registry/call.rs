@@ -28,6 +28,10 @@ pub(crate) struct Features {
     pub(crate) referrers: bool,
     /// Lists at most so many tags at a time.
     pub(crate) tag_page: usize,
+    /// Wants at least so many bytes in a chunk of an upload, but for the last.
+    pub(crate) least_chunk: usize,
+    /// Takes no larger body.
+    pub(crate) largest_body: usize,
 }
 
 impl Default for Features {
@@ -36,6 +40,8 @@ impl Default for Features {
             ranges: true,
             referrers: true,
             tag_page: usize::MAX,
+            least_chunk: 0,
+            largest_body: usize::MAX,
         }
     }
 }

@@ -199,6 +199,18 @@ impl Builder {
         self
     }
 
+    /// Wants at least so many bytes in a chunk of an upload, and says so (`OCI-Chunk-Min-Length`).
+    pub fn least_chunk(mut self, bytes: usize) -> Self {
+        self.features.least_chunk = bytes;
+        self
+    }
+
+    /// Refuses larger bodies with 413, as what stands before many registries.
+    pub fn largest_body(mut self, bytes: usize) -> Self {
+        self.features.largest_body = bytes;
+        self
+    }
+
     /// Lists at most so many tags at a time, whatever the client asks for.
     pub fn tag_page(mut self, tags: usize) -> Self {
         self.features.tag_page = tags;

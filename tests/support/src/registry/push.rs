@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Writing: uploads of blobs in their four forms, and manifests. Source: distribution-spec "Push".
 
-use http::{Method, StatusCode, header};
+use http::{HeaderName, Method, StatusCode, header};
 use serde_json::Value;
 
 use super::call::Call;
@@ -10,10 +10,19 @@ use super::reply::{self, CONTENT_DIGEST, Refusal, Reply, With as _};
 use super::route::is_tag;
 use super::store::{Manifest, Repository, Store};
 
+const CHUNK_MIN_LENGTH: HeaderName = HeaderName::from_static("oci-chunk-min-length");
 /// Larger manifests are refused with 413; the spec asks registries to take at least this much.
 const MANIFEST_LIMIT: usize = 4 * 1024 * 1024;
 
 pub(crate) fn upload(call: &Call, store: &mut Store) -> Result<Reply, Refusal> {
+    if call.body.len() > call.features.largest_body {
+        let status = StatusCode::PAYLOAD_TOO_LARGE;
+        return Err(Refusal::new(
+            status,
+            "SIZE_INVALID",
+            "the body is too large",
+        ));
+    }
     if call.route.reference.is_empty() {
         return match call.method {
             Method::POST => start(call, store),
@@ -55,9 +64,13 @@ fn start(call: &Call, store: &mut Store) -> Result<Reply, Refusal> {
         return store_blob(call, store, digest, content);
     }
     let session = store.start_upload(repository);
-    Ok(reply::empty(StatusCode::ACCEPTED)
+    let reply = reply::empty(StatusCode::ACCEPTED)
         .with(header::LOCATION, location(repository, &session))
-        .with(header::RANGE, "0-0"))
+        .with(header::RANGE, "0-0");
+    Ok(match call.features.least_chunk {
+        0 => reply,
+        least => reply.with(CHUNK_MIN_LENGTH, least),
+    })
 }
 
 fn received(call: &Call, store: &mut Store) -> Result<usize, Refusal> {

@@ -10,7 +10,7 @@ mod docker_config;
 pub(crate) mod grants;
 pub(crate) mod token;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
@@ -176,20 +176,25 @@ impl fmt::Debug for Credentials {
 }
 
 /// What a session asks to be allowed to do with its repository.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Scope {
     Pull,
     Push,
+    /// Push, and pull from another repository of the registry, given by its path.
+    Mount(Arc<str>),
 }
 
 impl Scope {
     /// In the form of the distribution project's token specification.
-    pub(crate) fn of(self, repository: &Repository) -> String {
-        let actions = match self {
-            Self::Pull => "pull",
-            Self::Push => "pull,push",
-        };
-        format!("repository:{}:{actions}", repository.path())
+    /// One text per repository, each of which is a parameter of the token request.
+    pub(crate) fn of(&self, repository: &Repository) -> Vec<String> {
+        let scope = |path: &str, actions| format!("repository:{path}:{actions}");
+        let path = repository.path();
+        match self {
+            Self::Pull => vec![scope(path, "pull")],
+            Self::Push => vec![scope(path, "pull,push")],
+            Self::Mount(from) => vec![scope(path, "pull,push"), scope(from, "pull")],
+        }
     }
 }
 

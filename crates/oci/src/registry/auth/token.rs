@@ -23,10 +23,10 @@ pub(crate) async fn fetch(
     limits: &Limits,
     registry: &Link,
     bearer: &Bearer,
-    scope: &str,
+    scopes: &[String],
     credentials: &Credentials,
 ) -> Result<Grant, Problem> {
-    let link = service_link(registry, bearer, scope)?;
+    let link = service_link(registry, bearer, scopes)?;
     let sent = credentials.basic_header()?;
     let mut request = Request::builder().method(Method::GET).uri(link.uri.clone());
     if let Some(value) = &sent {
@@ -58,7 +58,7 @@ pub(crate) async fn fetch(
 }
 
 /// The realm with its parameters. A registry that is reached by HTTPS may not send credentials over plain HTTP.
-fn service_link(registry: &Link, bearer: &Bearer, scope: &str) -> Result<Link, Problem> {
+fn service_link(registry: &Link, bearer: &Bearer, scopes: &[String]) -> Result<Link, Problem> {
     let unusable = || Problem::Realm {
         realm: without_query(&bearer.realm),
     };
@@ -70,8 +70,11 @@ fn service_link(registry: &Link, bearer: &Bearer, scope: &str) -> Result<Link, P
         Some(service) => realm.with_query("service", service),
         None => Some(realm),
     };
-    with_service
-        .and_then(|link| link.with_query("scope", scope))
+    let with_scope =
+        |link: Option<Link>, scope: &String| link.and_then(|link| link.with_query("scope", scope));
+    scopes
+        .iter()
+        .fold(with_service, with_scope)
         .ok_or_else(unusable)
 }
 
@@ -109,7 +112,7 @@ mod tests {
             realm: realm.into(),
             service: service.map(Into::into),
         };
-        service_link(&registry, &bearer, "repository:a/b:pull")
+        service_link(&registry, &bearer, &["repository:a/b:pull".to_owned()])
             .ok()
             .map(|link| link.uri.to_string())
     }
@@ -147,7 +150,7 @@ mod tests {
             realm: "http://a.r/t?key=canary".into(),
             service: None,
         };
-        let error = service_link(&registry, &bearer, "s")
+        let error = service_link(&registry, &bearer, &["s".to_owned()])
             .unwrap_err()
             .to_string();
         assert!(

@@ -179,6 +179,22 @@ impl Tls {
         Ok(self)
     }
 
+    /// The same with the authorities of another, and with its client certificate if there is none here. Authorities from
+    /// anywhere are there to verify with: then the registry is verified.
+    pub(crate) fn beside(&self, other: &Self) -> Self {
+        let identity = self.identity.as_ref().or(other.identity.as_ref());
+        let authorities = self.authorities.iter().chain(&other.authorities);
+        Self {
+            authorities: authorities.cloned().collect(),
+            identity: identity.cloned(),
+            verification: if other.authorities.is_empty() {
+                self.verification
+            } else {
+                Verification::On
+            },
+        }
+    }
+
     /// The same trust without the client certificate, for hosts that it is not meant for.
     pub(crate) fn without_identity(&self) -> Self {
         Self {

@@ -73,9 +73,15 @@ async fn play(challenge: &str, with_password: bool) -> Finding {
         true => Credentials::basic("robot", "canary-password", "secret apps/regcred"),
         false => Credentials::Anonymous,
     };
-    let access = Access { credentials, ..Access::default() };
+    let access = Access {
+        credentials,
+        ..Access::default()
+    };
     let repository = format!("{}/{REPOSITORY}", registry.host()).parse().unwrap();
-    let session = Client::new(options()).unwrap().session(repository, &access).unwrap();
+    let session = Client::new(options())
+        .unwrap()
+        .session(repository, &access)
+        .unwrap();
     let target = tag("1.0.0");
     let complaint = match tokio::time::timeout(DEADLINE, session.resolve(&target)).await {
         Err(_) => Some("no end".to_owned()),
@@ -94,5 +100,9 @@ async fn play(challenge: &str, with_password: bool) -> Finding {
             }
         }
     };
-    Finding { name, failed: true, complaint }
+    Finding {
+        name,
+        failed: true,
+        complaint,
+    }
 }

@@ -35,20 +35,35 @@ pub(super) fn faults() -> Vec<Case> {
     let mut all = Vec::new();
     let mut add = |name: String, wrong| all.push(Case { name, wrong });
     for code in [
-        204, 206, 304, 400, 401, 403, 404, 405, 408, 410, 416, 418, 425, 429, 500, 501, 502, 503, 504, 522, 599,
+        204, 206, 304, 400, 401, 403, 404, 405, 408, 410, 416, 418, 425, 429, 500, 501, 502, 503,
+        504, 522, 599,
     ] {
         add(format!("status {code}"), Wrong::Status(code, Vec::new()));
     }
-    for wish in ["0", "1", "3600", "1000000000000", "-1", "soon", "Fri, 31 Dec 1999 23:59:59 GMT"] {
+    for wish in [
+        "0",
+        "1",
+        "3600",
+        "1000000000000",
+        "-1",
+        "soon",
+        "Fri, 31 Dec 1999 23:59:59 GMT",
+    ] {
         let header = vec![("retry-after", wish.to_owned())];
-        add(format!("429 with Retry-After {wish}"), Wrong::Status(429, header));
+        add(
+            format!("429 with Retry-After {wish}"),
+            Wrong::Status(429, header),
+        );
     }
     let words = r#"{"errors":[{"code":"DENIED","message":"canary-password \u001b[2J no"}]}"#;
     let echo = vec![("x-words", words.to_owned())];
     add("403 with headers".into(), Wrong::Status(403, echo));
     for (code, url) in [
         (302, "{base}/v2/"),
-        (307, "{base}/v2/team/app/manifests/1.0.0?sig=canary-signature"),
+        (
+            307,
+            "{base}/v2/team/app/manifests/1.0.0?sig=canary-signature",
+        ),
         (302, "http://169.254.169.254/latest?sig=canary-signature"),
         (307, "http://[fd00:ec2::254]/latest?sig=canary-signature"),
         (301, "ftp://127.0.0.1/a?sig=canary-signature"),
@@ -64,8 +79,14 @@ pub(super) fn faults() -> Vec<Case> {
     for (name, fault) in transfers() {
         add(name.to_owned(), Wrong::Transfer(fault));
     }
-    add("wrong digest header".into(), Wrong::Header(Fault::WrongDigestHeader));
-    add("delay".into(), Wrong::Header(Fault::Delay(Duration::from_millis(50))));
+    add(
+        "wrong digest header".into(),
+        Wrong::Header(Fault::WrongDigestHeader),
+    );
+    add(
+        "delay".into(),
+        Wrong::Header(Fault::Delay(Duration::from_millis(50))),
+    );
     all
 }
 
@@ -86,7 +107,10 @@ fn bodies() -> Vec<(&'static str, Bytes)> {
 }
 
 fn transfers() -> Vec<(&'static str, Fault)> {
-    let drip = Fault::Drip { bytes: 1, every: Duration::from_millis(30) };
+    let drip = Fault::Drip {
+        bytes: 1,
+        every: Duration::from_millis(30),
+    };
     vec![
         ("another last byte", Fault::WrongDigest),
         ("one byte less than said", Fault::WrongLength(1)),
@@ -155,7 +179,12 @@ impl Case {
     /// The kinds that an error may have; none when there must be no error.
     pub(super) fn kinds(&self, step: Step) -> Vec<ErrorKind> {
         use ErrorKind as K;
-        let content = [K::Protocol, K::ManifestInvalid, K::DigestMismatch, K::SizeMismatch];
+        let content = [
+            K::Protocol,
+            K::ManifestInvalid,
+            K::DigestMismatch,
+            K::SizeMismatch,
+        ];
         match &self.wrong {
             Wrong::Status(code, _) => kinds_by_status(*code, step),
             Wrong::Redirect(..) if step == Step::Ping => Vec::new(),
@@ -202,7 +231,12 @@ fn kinds_by_status(code: u16, step: Step) -> Vec<ErrorKind> {
         408 => vec![K::Timeout, K::Server],
         429 => vec![K::RateLimited],
         500..=599 => vec![K::Server],
-        200..=299 => vec![K::Protocol, K::ManifestInvalid, K::DigestMismatch, K::SizeMismatch],
+        200..=299 => vec![
+            K::Protocol,
+            K::ManifestInvalid,
+            K::DigestMismatch,
+            K::SizeMismatch,
+        ],
         _ => vec![K::Protocol],
     };
     match step {

@@ -22,20 +22,24 @@ use self::{
 use crate::support::everything;
 
 /// What must never be shown: the password, and what the redirects carry in their queries.
-const SECRETS: [&str; 3] = ["canary-password", "canary-signature", "Y2FuYXJ5LXBhc3N3b3Jk"];
+const SECRETS: [&str; 3] = [
+    "canary-password",
+    "canary-signature",
+    "Y2FuYXJ5LXBhc3N3b3Jk",
+];
 const ATTEMPTS: u32 = 2;
 /// Far above every deadline in [`options`]; who needs this long hangs.
 const DEADLINE: Duration = Duration::from_secs(60);
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
-/// Deadlines of a fraction of a second, and no pauses between attempts.
+/// Deadlines of some seconds, and hardly a pause between attempts.
 fn options() -> Options {
     Options {
         timeouts: Timeouts {
-            response: Duration::from_millis(400),
-            document: Duration::from_millis(800),
-            transfer: Duration::from_millis(1_500),
-            slow_window: Duration::from_millis(400),
+            response: Duration::from_secs(3),
+            document: Duration::from_secs(3),
+            transfer: Duration::from_secs(4),
+            slow_window: Duration::from_secs(3),
             slow_bytes: 50_000,
             ..Timeouts::default()
         },
@@ -98,14 +102,18 @@ fn report(findings: &[Finding]) {
 async fn play(step: Step, case: Case) -> Finding {
     let name = format!("{} at {step:?}", case.name);
     let registry = step.registry().await;
-    let honest = step.run(&step.session(&registry, options())).await;
+    let honest = step.run(&step.session(&registry, Options::default())).await;
     let honest = honest.unwrap_or_else(|error| panic!("{name}: honest run: {error}"));
     let registry = step.registry().await;
     registry.script(step.rule().fault(case.fault(&registry)));
     let session = step.session(&registry, options());
     let Ok(got) = tokio::time::timeout(DEADLINE, step.run(&session)).await else {
         let complaint = Some(format!("no end after {DEADLINE:?}"));
-        return Finding { name, failed: true, complaint };
+        return Finding {
+            name,
+            failed: true,
+            complaint,
+        };
     };
     let failed = got.is_err();
     let met = registry.requests_to(step.endpoint()).len();
@@ -116,7 +124,11 @@ async fn play(step: Step, case: Case) -> Finding {
         Ok(_) => None,
         Err(error) => complaint(&error, step, &case, &registry),
     };
-    Finding { name, failed, complaint }
+    Finding {
+        name,
+        failed,
+        complaint,
+    }
 }
 
 /// What is wrong with an error, if anything is.
@@ -125,7 +137,11 @@ fn complaint(error: &Error, step: Step, case: &Case, registry: &FakeRegistry) ->
     let text = error.to_string();
     let allowed = case.kinds(step);
     if !allowed.is_empty() && !allowed.contains(&error.kind()) {
-        let _ = write!(wrong, "kind {:?}, expected one of {allowed:?}; ", error.kind());
+        let _ = write!(
+            wrong,
+            "kind {:?}, expected one of {allowed:?}; ",
+            error.kind()
+        );
     }
     if allowed.is_empty() {
         wrong.push_str("an error where there is no reason for one; ");

@@ -104,7 +104,10 @@ impl Step {
     }
 
     pub(super) fn is_push(self) -> bool {
-        matches!(self, Self::UploadStart | Self::UploadEnd | Self::ManifestPut)
+        matches!(
+            self,
+            Self::UploadStart | Self::UploadEnd | Self::ManifestPut
+        )
     }
 
     /// Whether the step's answer has a body that matters.
@@ -124,7 +127,11 @@ impl Step {
         if self == Self::TagGet {
             // A registry that does not answer HEAD: GET is all there is.
             let refused = wharf_test_support::registry::Fault::status(405);
-            registry.script(Rule::on(Endpoint::Manifest).method(http::Method::HEAD).fault(refused));
+            registry.script(
+                Rule::on(Endpoint::Manifest)
+                    .method(http::Method::HEAD)
+                    .fault(refused),
+            );
         }
         if self == Self::Child {
             let (digest, size) = (&seeded.manifest_digest, seeded.manifest.len());
@@ -155,7 +162,10 @@ impl Step {
             ..Access::default()
         };
         let repository = format!("{}/{REPOSITORY}", registry.host()).parse().unwrap();
-        Client::new(options).unwrap().session(repository, &access).unwrap()
+        Client::new(options)
+            .unwrap()
+            .session(repository, &access)
+            .unwrap()
     }
 
     /// The operation; its result as text, for comparison with the honest one.
@@ -186,7 +196,10 @@ impl Step {
             }
             Self::UploadStart | Self::UploadEnd => {
                 let content = Content::Bytes(NEW_BLOB.into());
-                session.push_blob(&descriptor(NEW_BLOB), &content).await.map(|_| String::new())
+                session
+                    .push_blob(&descriptor(NEW_BLOB), &content)
+                    .await
+                    .map(|_| String::new())
             }
             Self::ManifestPut => push_manifest(session).await,
         }
@@ -221,6 +234,8 @@ async fn push_manifest(session: &Session) -> Result<String, Error> {
         r#"{{"schemaVersion":2,"mediaType":"{OCI_MANIFEST}","config":{{"mediaType":"application/octet-stream","digest":"{digest}","size":{size}}},"layers":[]}}"#
     );
     let target = Target::Tag("2.0.0".parse().unwrap());
-    let pushed = session.push_manifest(&target, manifest.into(), OCI_MANIFEST).await?;
+    let pushed = session
+        .push_manifest(&target, manifest.into(), OCI_MANIFEST)
+        .await?;
     Ok(format!("{pushed:?}"))
 }
