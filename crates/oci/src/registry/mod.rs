@@ -33,6 +33,7 @@ mod paging;
 mod problem;
 mod proxy;
 mod push;
+mod range;
 mod redirect;
 mod referrers;
 mod request;

@@ -75,8 +75,10 @@ impl Session {
     /// Downloads a blob.
     ///
     /// Guarantees, if it returns `Ok`: the file holds exactly the blob, from its start, with the size and the digest of
-    /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first, and again before another
-    /// attempt. On an error its content means nothing.
+    /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first. A download that breaks off
+    /// goes on where it was when the registry serves exactly the rest, and else starts anew; each further MiB gives it
+    /// its attempts back, within [`super::Timeouts::transfer`] for all of them. On an error the file's content means
+    /// nothing.
     pub async fn download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Error> {
         self.0.download(descriptor, file).await
     }

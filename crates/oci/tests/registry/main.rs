@@ -14,6 +14,8 @@ mod flows;
 mod redirects;
 /// What refers to a manifest: the API, the tag in its place, and "none" only when it is said.
 mod referrers;
+/// Downloads that break off and go on.
+mod resume;
 /// Lists of tags: pages, links and lists that do not end.
 mod tags;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.

@@ -25,6 +25,8 @@ pub struct Seen {
     pub authorization: Option<String>,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `If-Range` header.
+    pub if_range: Option<String>,
     /// The `Accept` header.
     pub accept: Option<String>,
     /// The `User-Agent` header.
@@ -62,6 +64,7 @@ impl Log {
             authorization: text(header::AUTHORIZATION)
                 .map(|value| value.split(' ').take(1).collect()),
             range: text(header::RANGE),
+            if_range: text(header::IF_RANGE),
             accept: text(header::ACCEPT),
             user_agent: text(header::USER_AGENT),
             status: None,
