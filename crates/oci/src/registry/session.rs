@@ -36,6 +36,9 @@ impl Session {
 
     /// Finds the digest of a tag: HEAD, and GET where the registry does not answer HEAD well. A digest is its own
     /// answer, nothing is asked.
+    ///
+    /// The digest of a HEAD is the registry's claim. [`Self::manifest`] and [`Self::image`] get by that digest and prove
+    /// it, so that a wrong one ends in an error and never in other content.
     pub async fn resolve(&self, target: &Target) -> Result<Resolved, Error> {
         self.0.resolve(target).await
     }
@@ -45,7 +48,10 @@ impl Session {
         self.0.manifest(digest).await
     }
 
-    /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first.
+    /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first. An index
+    /// may stand within an index, not deeper.
+    ///
+    /// A descriptor's `urls` are never contacted and its `data` is never used: content comes from the registry, by digest.
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
         self.0.image(resolved).await
     }

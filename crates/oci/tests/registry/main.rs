@@ -10,6 +10,8 @@ mod auth;
 mod faults;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// Manifests that lie, are ambiguous or lead elsewhere, and HEAD requests that are answered badly.
+mod manifests;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
 /// What refers to a manifest: the API, the tag in its place, and "none" only when it is said.
