@@ -9,10 +9,11 @@
 
 use std::{env, process::Command};
 
+use serde_json::json;
 use wharf_oci::registry::{Access, Client, Options, Session};
 use wharf_test_support::{
     FakeRegistry,
-    registry::{Endpoint, OCI_MANIFEST},
+    registry::{Endpoint, Fault, OCI_MANIFEST, Rule},
 };
 
 const REGISTRY: &str = "WHARF_MEMORY_TEST_REGISTRY";
@@ -28,34 +29,48 @@ async fn main() {
     }
 }
 
-/// Starts the registry and the client, and judges.
+/// In pages, and all at once between descriptions of manifests, as some registries list.
 async fn measure() {
+    let tag = |n| format!("v{}.{}.{}", n / 10_000, n / 100 % 100, n % 100);
     let registry = FakeRegistry::builder()
         .tag_page(PAGE)
         .start()
         .await
         .unwrap();
     for n in 0..TAGS {
-        let tag = format!("v{}.{}.{}", n / 10_000, n / 100 % 100, n % 100);
-        registry.put_manifest("team/app", &tag, OCI_MANIFEST, "{}");
+        registry.put_manifest("team/app", &tag(n), OCI_MANIFEST, "{}");
     }
+    judge(&registry, "in pages").await;
+    // The last page is full and leads nowhere, so that it is asked what comes after.
+    let requests = registry.requests_to(Endpoint::Tags).len();
+    assert_eq!(requests, TAGS / PAGE + 1);
+    let described = |n| {
+        (
+            format!("sha256:{n:064}"),
+            json!({"tag": [tag(n)], "timeCreatedMs": "0"}),
+        )
+    };
+    let manifests: serde_json::Map<_, _> = (0..TAGS).map(described).collect();
+    let tags: Vec<_> = (0..TAGS).map(tag).collect();
+    let page = json!({"child": [], "manifest": manifests, "name": "team/app", "tags": tags});
+    let page = Fault::status_with(200, &[], page.to_string());
+    registry.script(Rule::on(Endpoint::Tags).fault(page));
+    judge(&registry, "at once").await;
+}
+
+async fn judge(registry: &FakeRegistry, how: &str) {
     let mut child = Command::new(env::current_exe().unwrap());
     child.env(REGISTRY, registry.host());
-    let output = tokio::task::spawn_blocking(move || child.output())
-        .await
-        .unwrap()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let output = tokio::task::spawn_blocking(move || child.output());
+    let output = output.await.unwrap().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the client failed: {stderr}");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let (listed, peak) = said.trim().split_once(' ').unwrap();
     assert_eq!(listed.parse(), Ok(TAGS));
-    assert_eq!(registry.requests_to(Endpoint::Tags).len(), TAGS / PAGE);
     let peak: u64 = peak.parse().unwrap();
-    println!(
-        "{TAGS} tags listed with a peak of {:.1} MiB resident",
-        kib_as_mib(peak)
-    );
+    let mib = kib_as_mib(peak);
+    println!("{TAGS} tags listed {how} with a peak of {mib:.1} MiB resident");
     assert!(peak < MAX_KIB, "{peak} KiB are not below {MAX_KIB}");
 }
 

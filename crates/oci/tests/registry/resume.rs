@@ -35,6 +35,10 @@ fn ranges(registry: &FakeRegistry) -> Vec<Option<String>> {
     seen.into_iter().map(|seen: Seen| seen.range).collect()
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "stands beside requests without a range"
+)]
 fn rest(from: usize, size: usize) -> Option<String> {
     Some(format!("bytes={from}-{}", size - 1))
 }
