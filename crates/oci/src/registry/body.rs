@@ -45,9 +45,10 @@ impl<'a> Chunks<'a> {
         timeouts: Timeouts,
         limit: Duration,
     ) -> Result<Self, Problem> {
-        if let Some(coding) = response.headers().get(header::CONTENT_ENCODING)
-            && !coding.as_bytes().eq_ignore_ascii_case(b"identity")
-        {
+        let mut codings = response.headers().get_all(header::CONTENT_ENCODING).iter();
+        let is_coding =
+            |coding: &&HeaderValue| !coding.as_bytes().eq_ignore_ascii_case(b"identity");
+        if let Some(coding) = codings.find(is_coding) {
             let encoding = clean(&String::from_utf8_lossy(coding.as_bytes()), 40);
             return Err(Problem::Encoding {
                 host: host.clone(),

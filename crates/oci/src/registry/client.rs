@@ -84,7 +84,7 @@ pub struct Timeouts {
     pub response: Duration,
     /// The body of a small answer: manifest, token, error. Default 30 s.
     pub document: Duration,
-    /// A whole blob, down or up. Default 30 min.
+    /// A whole blob, down (all attempts together) or up. Default 30 min.
     pub transfer: Duration,
     /// How long a body may be slower than [`Self::slow_bytes`] says. Default 30 s.
     pub slow_window: Duration,

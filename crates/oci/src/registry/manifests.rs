@@ -70,6 +70,9 @@ pub struct Image {
 impl Channel {
     /// Finds the digest of a tag: HEAD, and GET where the registry does not answer HEAD well. A digest is its own
     /// answer, nothing is asked.
+    ///
+    /// What HEAD says is believed only so far: the manifest is got by this digest next and must have it, so that a wrong
+    /// one ends in an error and not in other content.
     pub(crate) async fn resolve(&self, target: &Target) -> Result<Resolved, Error> {
         let (tag, digest) = match target {
             Target::Digest(digest) => (None, digest.clone()),
@@ -154,7 +157,9 @@ impl Channel {
             Err(problem) if get_may_help(&problem) => {}
             Err(problem) => return Err(problem),
         }
-        let (bytes, _) = self.manifest_bytes(tag.as_str()).await?;
+        let (bytes, content_type) = self.manifest_bytes(tag.as_str()).await?;
+        // A page that somebody on the way put there has a digest as well.
+        Manifest::parse(&bytes, Some(&content_type)).map_err(Problem::Manifest)?;
         Ok(Digest::sha256_of(&bytes))
     }
 
@@ -167,8 +172,7 @@ impl Channel {
                 got,
             });
         }
-        let header = (!content_type.is_empty()).then_some(content_type.as_str());
-        let manifest = Manifest::parse(&bytes, header).map_err(Problem::Manifest)?;
+        let manifest = Manifest::parse(&bytes, Some(&content_type)).map_err(Problem::Manifest)?;
         let media_type = said_type(&manifest).unwrap_or(content_type);
         Ok(Document {
             bytes,
@@ -210,14 +214,17 @@ fn get_may_help(problem: &Problem) -> bool {
     matches!(problem, Problem::Answer { answer, .. } if !is_final(answer.status))
 }
 
-/// A hint: the bytes decide as soon as they are there.
+/// A hint: the bytes decide as soon as they are there. Two that differ, or a digest of a page, hint at nothing.
 fn digest_header(headers: &HeaderMap) -> Option<Digest> {
-    headers
-        .get("docker-content-digest")?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
+    if content_type(headers) == "text/html" {
+        return None;
+    }
+    let mut values = headers.get_all("docker-content-digest").iter();
+    let first = values.next()?;
+    if values.any(|other| other != first) {
+        return None;
+    }
+    first.to_str().ok()?.parse().ok()
 }
 
 fn said_type(manifest: &Manifest) -> Option<String> {

@@ -34,6 +34,7 @@ mod paging;
 mod problem;
 mod proxy;
 mod push;
+mod range;
 mod redirect;
 mod referrers;
 mod request;

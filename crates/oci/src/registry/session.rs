@@ -38,6 +38,9 @@ impl Session {
 
     /// Finds the digest of a tag: HEAD, and GET where the registry does not answer HEAD well. A digest is its own
     /// answer, nothing is asked.
+    ///
+    /// The digest of a HEAD is the registry's claim. [`Self::manifest`] and [`Self::image`] get by that digest and prove
+    /// it, so that a wrong one ends in an error and never in other content.
     pub async fn resolve(&self, target: &Target) -> Result<Resolved, Error> {
         if let Target::Digest(_) = target {
             return self.0.home.resolve(target).await;
@@ -57,7 +60,10 @@ impl Session {
         self.0.read(By::Digest, ask).await
     }
 
-    /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first.
+    /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first. An index
+    /// may stand within an index, not deeper.
+    ///
+    /// A descriptor's `urls` are never contacted and its `data` is never used: content comes from the registry, by digest.
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
         let ask = |channel: Arc<Channel>| async move { channel.image(resolved).await };
         self.0.read(By::Digest, ask).await
@@ -90,8 +96,10 @@ impl Session {
     /// Downloads a blob.
     ///
     /// Guarantees, if it returns `Ok`: the file holds exactly the blob, from its start, with the size and the digest of
-    /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first, and again before another
-    /// attempt. On an error its content means nothing.
+    /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first. A download that breaks off
+    /// goes on where it was when the registry serves exactly the rest, and else starts anew; each further MiB gives it
+    /// its attempts back, within [`super::Timeouts::transfer`] for all of them. On an error the file's content means
+    /// nothing.
     pub async fn download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Error> {
         let mut way = self.0.way(By::Digest);
         loop {

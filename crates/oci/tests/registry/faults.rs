@@ -97,7 +97,11 @@ async fn an_endless_layer_ends_at_its_size() {
 async fn a_connection_that_breaks_is_tried_three_times_and_then_told_of() {
     for byte in [0, 1, 50_000, 99_999] {
         for fault in [Fault::ResetAt(byte), Fault::CloseAt(byte)] {
-            let (registry, got) = broken_download(fault.clone(), options()).await;
+            let registry = FakeRegistry::builder().without_ranges();
+            let registry = registry.start().await.unwrap();
+            seed(&registry, LAYER);
+            registry.script(Rule::on(Endpoint::Blob).get().fault(fault.clone()));
+            let got = download(&anonymous(&registry), &descriptor(LAYER)).await;
             let error = got.unwrap_err();
             assert_eq!(
                 (error.kind(), error.retry()),

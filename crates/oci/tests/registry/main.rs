@@ -24,6 +24,8 @@ mod proxies;
 mod push;
 /// Manifests with a subject, and who lists them.
 mod push_referrers;
+/// Manifests that lie, are ambiguous or lead elsewhere, and HEAD requests that are answered badly.
+mod manifests;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
 /// What refers to a manifest: the API, the tag in its place, and "none" only when it is said.
@@ -32,6 +34,8 @@ mod referrers;
 mod schemes;
 /// Every fault at every step.
 mod table;
+/// Downloads that break off and go on.
+mod resume;
 /// Lists of tags: pages, links and lists that do not end.
 mod tags;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.

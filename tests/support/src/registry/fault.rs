@@ -37,6 +37,8 @@ pub enum Fault {
     ResetAt(usize),
     /// So many bytes of the body, then the connection ends (over TLS without the farewell).
     CloseAt(usize),
+    /// So many bytes of the body of this (well-formed) fault, then the connection ends.
+    CutShort(Box<Self>, usize),
     /// A redirect to this URL, with this status, instead of doing anything.
     Redirect(String, u16),
     /// A body without announced length that never ends.
@@ -75,6 +77,11 @@ impl Fault {
             headers: headers.collect(),
             body: body.into(),
         }
+    }
+
+    /// The same, cut short after so many bytes of its body.
+    pub fn cut_short(self, byte: usize) -> Self {
+        Self::CutShort(Box::new(self), byte)
     }
 
     /// A status with `Retry-After`, in whatever form.
@@ -125,6 +132,10 @@ impl Fault {
             Self::WrongLength(delta) => wrong_length(honest(), delta),
             Self::ResetAt(byte) => cut(honest(), byte, End::Reset),
             Self::CloseAt(byte) => cut(honest(), byte, End::Vanish),
+            Self::CutShort(fault, byte) => match fault.apply(honest) {
+                Answer::Reply(reply) => cut(reply, byte, End::Vanish),
+                other => other,
+            },
             Self::Drip { bytes, every } => {
                 let reply = honest();
                 let body = Body::Drip(reply.body().clone(), bytes.max(1), every);

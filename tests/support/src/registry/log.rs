@@ -27,6 +27,8 @@ pub struct Seen {
     pub proxy_authorization: bool,
     /// The `Range` header.
     pub range: Option<String>,
+    /// The `If-Range` header.
+    pub if_range: Option<String>,
     /// The `Accept` header.
     pub accept: Option<String>,
     /// The `User-Agent` header.
@@ -65,6 +67,7 @@ impl Log {
                 .map(|value| value.split(' ').take(1).collect()),
             proxy_authorization: head.headers.contains_key(header::PROXY_AUTHORIZATION),
             range: text(header::RANGE),
+            if_range: text(header::IF_RANGE),
             accept: text(header::ACCEPT),
             user_agent: text(header::USER_AGENT),
             status: None,
