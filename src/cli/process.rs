@@ -13,12 +13,11 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use wharf_oci::registry::{Client, Options};
 
 use super::{
     Failure,
     args::{CommonArgs, LogEncoding, LogLevel},
-    config,
+    config, registry,
 };
 use crate::{
     engine::{self, Permits, Trigger, Why},
@@ -116,8 +115,7 @@ impl Process {
             lost = swept.lost.len(),
             "artifact store is open"
         );
-        let client = Client::new(Options::default())
-            .map_err(|error| Failure::new("could not make the registry client", error))?;
+        let client = registry::client()?;
         let limits = config::limits(&args.limits);
         let tools = Tools {
             client,
