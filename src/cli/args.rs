@@ -310,12 +310,21 @@ pub struct RegistryArgs {
     /// A file with CA certificates that are trusted beside the system's.
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
-    /// Allow plain HTTP. Loopback registries need no flag.
-    #[arg(long)]
+    /// A file with a client certificate (and its chain) to show to the registry.
+    #[arg(long, value_name = "FILE", requires = "key_file")]
+    pub cert_file: Option<PathBuf>,
+    /// A file with the key of the client certificate.
+    #[arg(long, value_name = "FILE", requires = "cert_file")]
+    pub key_file: Option<PathBuf>,
+    /// Allow plain HTTP. Loopback registries need no flag. Certificates are verified all the same.
+    #[arg(long, visible_alias = "plain-http")]
     pub insecure: bool,
     /// What may be reached.
     #[command(flatten)]
     pub egress: EgressArgs,
+    /// Do not verify the registry's certificate: whoever answers is believed.
+    #[arg(long, conflicts_with = "ca_file")]
+    pub insecure_skip_tls_verify: bool,
 }
 
 /// `wharf push`.

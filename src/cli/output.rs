@@ -24,6 +24,12 @@ pub fn complain(failure: &Failure) {
     let _ = writeln!(stderr, "{label} {}", chain(failure));
 }
 
+/// Prints what somebody should know although all goes on.
+pub fn warn(text: &str) {
+    // When standard error is gone there is nobody left to tell.
+    let _ = writeln!(std::io::stderr(), "warning: {text}");
+}
+
 /// The version, for people or scripts.
 pub fn version(output: Output) -> String {
     let version = env!("CARGO_PKG_VERSION");

@@ -13,12 +13,11 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use wharf_oci::registry::{Client, Options};
 
 use super::{
     Failure,
     args::{CommonArgs, LogEncoding, LogLevel},
-    config,
+    config, registry,
 };
 use crate::{
     engine::{self, Permits, Trigger, Why},
@@ -108,6 +107,7 @@ impl Process {
     ) -> Result<Self, Failure> {
         let policy = config::policy(args)?;
         let retention = config::retention(args)?;
+        let client = registry::client(&args.egress)?;
         let (store, swept) = Store::open(root, store::Options::default())
             .map_err(|error| Failure::new("could not open the artifact store", error))?;
         tracing::info!(
@@ -116,12 +116,6 @@ impl Process {
             lost = swept.lost.len(),
             "artifact store is open"
         );
-        let options = Options {
-            egress: config::egress(&args.egress)?,
-            ..Options::default()
-        };
-        let client = Client::new(options)
-            .map_err(|error| Failure::new("could not make the registry client", error))?;
         let limits = config::limits(&args.limits);
         let tools = Tools {
             client,

@@ -8,10 +8,17 @@ use std::{
 
 use wharf_oci::{
     Reference, Repository,
-    registry::{Access, Client, Credentials, DockerConfig, Options, Session, Tls, Transport},
+    registry::{
+        Access, Client, Credentials, DockerConfig, Options, ProxyChoice, ProxyRules, Session, Tls,
+        Transport,
+    },
 };
 
-use super::{Failure, args::RegistryArgs, config};
+use super::{
+    Failure,
+    args::{EgressArgs, RegistryArgs},
+    config, output,
+};
 
 /// A Docker config file is small; one that is not is none.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -28,20 +35,28 @@ pub(super) fn reference(text: &str) -> Result<Reference, Failure> {
 
 /// A session with a repository, by the flags.
 pub(super) fn session(args: &RegistryArgs, repository: &Repository) -> Result<Session, Failure> {
-    let options = Options {
-        egress: config::egress(&args.egress)?,
-        ..Options::default()
-    };
     let access = Access {
         credentials: credentials(args, repository)?,
         tls: tls(args)?,
         transport: transport(args),
+        proxy: ProxyChoice::Default,
     };
-    let client = Client::new(options)
-        .map_err(|error| Failure::new("could not make the registry client", error))?;
+    let client = client(&args.egress)?;
     client
         .session(repository.clone(), &access)
         .map_err(|error| Failure::new(format!("could not reach {repository}"), error))
+}
+
+/// The process's client, by the flags, with the proxies that the environment names.
+pub(super) fn client(egress: &EgressArgs) -> Result<Client, Failure> {
+    let proxy = ProxyRules::from_env()
+        .map_err(|error| Failure::new("could not set up the proxy", error))?;
+    let options = Options {
+        egress: config::egress(egress)?,
+        proxy,
+        ..Options::default()
+    };
+    Client::new(options).map_err(|error| Failure::new("could not make the registry client", error))
 }
 
 fn transport(args: &RegistryArgs) -> Transport {
@@ -100,12 +115,34 @@ fn docker_config() -> Option<PathBuf> {
 }
 
 fn tls(args: &RegistryArgs) -> Result<Tls, Failure> {
-    let Some(path) = &args.ca_file else {
-        return Ok(Tls::default());
+    let failed = |what: &'static str| move |error| Failure::new(what, error);
+    let mut tls = if args.insecure_skip_tls_verify {
+        output::warn("--insecure-skip-tls-verify: whoever answers is taken for the registry");
+        Tls::unverified()
+    } else {
+        Tls::default()
     };
-    let pem = read_capped(path, MAX_CONFIG)?;
-    Tls::from_pem(Some(&pem), None, &format!("--ca-file {}", path.display()))
-        .map_err(|error| Failure::new("could not use the CA certificates", error))
+    if let Some(path) = &args.ca_file {
+        let source = format!("--ca-file {}", path.display());
+        tls = tls
+            .with_ca_pem(&read_capped(path, MAX_CONFIG)?, &source)
+            .map_err(failed("could not use the CA certificates"))?;
+    }
+    if let (Some(certificate), Some(key)) = (&args.cert_file, &args.key_file) {
+        let source = format!(
+            "--cert-file {} and --key-file {}",
+            certificate.display(),
+            key.display()
+        );
+        let (certificate, key) = (
+            read_capped(certificate, MAX_CONFIG)?,
+            read_capped(key, MAX_CONFIG)?,
+        );
+        tls = tls
+            .with_client_certificate(&certificate, &key, &source)
+            .map_err(failed("could not use the client certificate"))?;
+    }
+    Ok(tls)
 }
 
 fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {

@@ -4,7 +4,9 @@
 //! Enters as the names in a [`SourceSpec`]; leaves as an [`Access`]. The secrets are read each time with `get` and kept
 //! nowhere. Source: the contract, sections 4.1 and 4.4.
 
-use wharf_oci::registry::{Access, Credentials, DockerConfig, Tls, Transport};
+use wharf_oci::registry::{
+    Access, Credentials, DockerConfig, Proxy, ProxyChoice, Secret as Password, Tls, Transport,
+};
 
 use super::error::{Cause, Stage, StageError};
 use crate::{
@@ -27,6 +29,15 @@ pub async fn access(
         }
         None => Credentials::Anonymous,
     };
+    let proxy = match &spec.proxy_secret {
+        Some(name) => {
+            let secret = read(secrets, id, name)
+                .await
+                .map_err(|error| Stage::Proxy.failed(error))?;
+            ProxyChoice::Through(proxy(&secret, &format!("secret {}/{name}", id.namespace))?)
+        }
+        None => ProxyChoice::Default,
+    };
     let tls = match &spec.cert_secret {
         Some(name) => {
             let secret = read(secrets, id, name)
@@ -34,6 +45,8 @@ pub async fn access(
                 .map_err(|error| Stage::Transport.failed(error))?;
             tls_material(&secret, &format!("secret {}/{name}", id.namespace))?
         }
+        // As in Flux: who names what to trust wants it verified.
+        None if spec.insecure => Tls::unverified(),
         None => Tls::default(),
     };
     let transport = if spec.insecure {
@@ -45,6 +58,7 @@ pub async fn access(
         credentials,
         tls,
         transport,
+        proxy,
     })
 }
 
@@ -78,32 +92,64 @@ fn registry_credentials(
     Ok(config.credentials_for(&spec.repository))
 }
 
-fn tls_material(secret: &Secret, source: &str) -> Result<Tls, StageError> {
-    let entry = |key: &str, legacy: &str| {
-        secret
-            .data
-            .get(key)
-            .or_else(|| secret.data.get(legacy))
-            .cloned()
+fn proxy(secret: &Secret, source: &str) -> Result<Proxy, StageError> {
+    let text = |key: &str| match secret.data.get(key) {
+        None => Ok(None),
+        Some(bytes) => String::from_utf8(bytes.clone()).map(Some).map_err(|_| {
+            let complaint = format!("{source}: key '{key}' is not text");
+            Stage::Proxy.failed(Cause::Content(complaint))
+        }),
     };
-    let ca = entry("ca.crt", "caFile");
-    let identity = match (entry("tls.crt", "certFile"), entry("tls.key", "keyFile")) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        (Some(_), None) => return Err(missing(source, "tls.key")),
-        (None, Some(_)) => return Err(missing(source, "tls.crt")),
-    };
-    if ca.is_none() && identity.is_none() {
-        return Err(missing(source, "ca.crt"));
-    }
-    Tls::from_pem(
-        ca.as_deref(),
-        identity.as_ref().map(|(c, k)| (c.as_slice(), k.as_slice())),
-        source,
-    )
-    .map_err(|error| Stage::Transport.failed(error))
+    let address = text("address")?.filter(|address| !address.is_empty());
+    let address = address.ok_or_else(|| wants(Stage::Proxy, secret, source, "address"))?;
+    let (username, password) = (text("username")?, text("password")?);
+    Proxy::parse(&address, username.as_deref(), password.map(Password::new)).map_err(|error| {
+        Stage::Proxy.failed(Cause::Proxy {
+            secret: source.to_owned(),
+            source: error,
+        })
+    })
 }
 
-fn missing(source: &str, key: &str) -> StageError {
-    Stage::Transport.failed(Cause::Content(format!("{source} has no key '{key}'")))
+fn tls_material(secret: &Secret, source: &str) -> Result<Tls, StageError> {
+    let entry = |key: &str, legacy: &str| {
+        let filled = |key: &str| secret.data.get(key).filter(|value| !value.is_empty());
+        filled(key).or_else(|| {
+            let value = filled(legacy)?;
+            tracing::warn!(
+                secret = source,
+                "the key '{legacy}' is deprecated, use '{key}'"
+            );
+            Some(value)
+        })
+    };
+    let ca = entry("ca.crt", "caFile").map(Vec::as_slice);
+    let pair = (entry("tls.crt", "certFile"), entry("tls.key", "keyFile"));
+    let missing = |key| Err(wants(Stage::Transport, secret, source, key));
+    let identity = match pair {
+        (Some(certificate), Some(key)) => Some((certificate.as_slice(), key.as_slice())),
+        (None, None) if ca.is_none() => return missing("ca.crt"),
+        (None, None) => None,
+        (Some(_), None) => return missing("tls.key"),
+        (None, Some(_)) => return missing("tls.crt"),
+    };
+    Tls::from_pem(ca, identity, source).map_err(|error| Stage::Transport.failed(error))
 }
+
+/// Whoever misspelt a key sees both spellings.
+fn wants(stage: Stage, secret: &Secret, source: &str, key: &str) -> StageError {
+    const SHOWN: usize = 10;
+    let keys: Vec<&str> = secret.data.keys().map(String::as_str).take(SHOWN).collect();
+    let more = if secret.data.len() > SHOWN {
+        ", ..."
+    } else {
+        ""
+    };
+    stage.failed(Cause::Content(format!(
+        "{source} has the keys [{}{more}], it wants '{key}'",
+        keys.join(", ")
+    )))
+}
+
+#[cfg(test)]
+mod tests;

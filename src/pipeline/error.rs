@@ -8,7 +8,7 @@ use std::{error::Error, time::Duration};
 
 use wharf_oci::{
     archive::ArchiveError,
-    registry::{self, DockerConfigError, ErrorKind, TlsError},
+    registry::{self, DockerConfigError, ErrorKind, ProxyError, TlsError},
     select::NoMatch,
 };
 
@@ -23,6 +23,8 @@ use crate::{
 pub enum Stage {
     /// Reading the secret with registry credentials.
     Credentials,
+    /// Reading the secret with the proxy's address.
+    Proxy,
     /// Reading TLS material, building the client.
     Transport,
     /// Listing tags and taking one of them.
@@ -56,6 +58,15 @@ pub enum Cause {
     /// The TLS material in a secret.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The proxy in a secret.
+    #[error("{secret} cannot be used")]
+    Proxy {
+        /// Which secret.
+        secret: String,
+        /// What is wrong with it.
+        #[source]
+        source: ProxyError,
+    },
     /// The archive.
     #[error(transparent)]
     Archive(#[from] ArchiveError),
@@ -118,7 +129,7 @@ impl Stage {
 
     const fn reason(self) -> &'static str {
         match self {
-            Self::Credentials | Self::Transport => "AuthenticationFailed",
+            Self::Credentials | Self::Proxy | Self::Transport => "AuthenticationFailed",
             Self::Tag => "ReadOperationFailed",
             Self::Resolve | Self::Manifest => "OCIArtifactPullFailed",
             Self::Verify => "VerificationError",
@@ -130,6 +141,7 @@ impl Stage {
     fn prefix(self, url: &str) -> String {
         match self {
             Self::Credentials => "failed to get credential: ".to_owned(),
+            Self::Proxy => "failed to get proxy address: ".to_owned(),
             Self::Transport => format!("failed to generate transport for '{url}': "),
             Self::Tag => format!("failed to determine the artifact tag for '{url}': "),
             Self::Resolve => "failed to determine artifact digest: ".to_owned(),
@@ -148,7 +160,7 @@ impl StageError {
         match &self.cause {
             Cause::Port(_) => "api",
             Cause::Registry(_) => "registry",
-            Cause::Credentials(_) | Cause::Tls(_) => "credentials",
+            Cause::Credentials(_) | Cause::Tls(_) | Cause::Proxy { .. } => "credentials",
             Cause::Archive(_) => "archive",
             Cause::Store(_) | Cause::Key(_) => "store",
             Cause::Verify(_) => "verification",
@@ -156,6 +168,11 @@ impl StageError {
             Cause::Timeout(_) => "timeout",
             Cause::Task => "internal",
         }
+    }
+
+    /// Whether the registry's certificate was refused because nobody vouches for it.
+    pub fn is_about_trust(&self) -> bool {
+        matches!(&self.cause, Cause::Registry(error) if error.is_about_trust())
     }
 
     /// The failure in the words of the contract. `seen` is the revision that was found before the step failed.

@@ -70,8 +70,26 @@ pub async fn run(
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::debug!(source = %id, stage = ?error.stage, category = error.category(), "run failed");
-            Outcome::Failed(error.into_failure(&plan.spec.url, seen))
+            let place = error
+                .is_about_trust()
+                .then(|| place_of_trust(id, &plan.spec));
+            let mut failure = error.into_failure(&plan.spec.url, seen);
+            failure.message.extend(place);
+            Outcome::Failed(failure)
         }
+    }
+}
+
+/// Where the certificate that is missing has to be put: the client knows which one, not what a source is.
+fn place_of_trust(id: &SourceId, spec: &SourceSpec) -> String {
+    let namespace = &id.namespace;
+    match &spec.cert_secret {
+        Some(name) => format!(
+            "; the trusted ones are in key 'ca.crt' of secret {namespace}/{name} (spec.certSecretRef)"
+        ),
+        None => format!(
+            "; spec.certSecretRef is not set: put it into key 'ca.crt' of a secret in namespace {namespace} and name that there"
+        ),
     }
 }
 

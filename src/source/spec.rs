@@ -35,7 +35,9 @@ pub struct SourceSpec {
     pub secret: Option<String>,
     /// The secret with TLS material, in the source's namespace.
     pub cert_secret: Option<String>,
-    /// Plain HTTP is allowed.
+    /// The secret with the proxy's address, in the source's namespace.
+    pub proxy_secret: Option<String>,
+    /// Plain HTTP is allowed, and without [`Self::cert_secret`] certificates are not verified.
     pub insecure: bool,
 }
 
@@ -153,6 +155,7 @@ impl TryFrom<&OCIRepository> for SourceSpec {
             timeout: parse_timeout(spec)?,
             secret: named(spec.secret_ref.as_ref()),
             cert_secret: named(spec.cert_secret_ref.as_ref()),
+            proxy_secret: named(spec.proxy_secret_ref.as_ref()),
             insecure: spec.insecure,
         })
     }
@@ -185,7 +188,6 @@ fn refuse_unsupported(spec: &OCIRepositorySpec) -> Result<(), SpecError> {
         ("verify", spec.verify.is_some()),
         ("ignore", spec.ignore.is_some()),
         ("layerSelector", spec.layer_selector.is_some()),
-        ("proxySecretRef", spec.proxy_secret_ref.is_some()),
         (
             "serviceAccountName",
             is_set(spec.service_account_name.as_ref()),

@@ -20,6 +20,8 @@ mod world;
 mod archives;
 /// Which bytes are served: those of the layer, or the same ones on every machine.
 mod bytes;
+/// Certificates that people make by hand, secrets with the wrong keys, client certificates, `insecure`.
+mod certificates;
 /// What only a cluster has: columns, pruning, the schema's refusals, deletion of a namespace.
 mod cluster;
 /// The distribution-spec's assertions against the real registries, so that the scriptable one is proved.
@@ -32,6 +34,8 @@ mod kustomize;
 mod lifecycle;
 /// What the process does when it cannot start, or cannot write.
 mod process;
+/// Through a proxy, by `proxySecretRef` and by the environment.
+mod proxy;
 /// `wharf push` and `wharf pull` against the real registries.
 mod push_pull;
 /// A registry that is away, shows a wrong certificate, refuses or lies. In both worlds.

@@ -31,11 +31,6 @@ fn unsupported() -> Vec<(&'static str, &'static str, Value)> {
             json!({"layerSelector": {"operation": "copy"}}),
         ),
         (
-            "proxy",
-            "spec.proxySecretRef",
-            json!({"proxySecretRef": {"name": "proxy"}}),
-        ),
-        (
             "service-account",
             "spec.serviceAccountName",
             json!({"serviceAccountName": "robot"}),

@@ -98,10 +98,6 @@ fn no_field_is_silently_ignored() {
         ("ignore", json!({"ignore": ""})),
         ("layerSelector", json!({"layerSelector": {}})),
         (
-            "proxySecretRef",
-            json!({"proxySecretRef": {"name": "proxy"}}),
-        ),
-        (
             "serviceAccountName",
             json!({"serviceAccountName": "puller"}),
         ),

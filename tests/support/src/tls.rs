@@ -10,9 +10,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{RootCertStore, ServerConfig};
 
 /// The names under which a server on this machine is reached.
 pub const LOCAL: &[&str] = &["localhost", "127.0.0.1", "::1"];
@@ -57,6 +59,19 @@ impl Authority {
     /// A server certificate for these names that ended in 2021.
     pub fn expired_leaf(&self, names: &[&str]) -> Identity {
         let mut params = leaf_params(names);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        self.sign(&params)
+    }
+
+    /// A client certificate, valid now.
+    pub fn client(&self) -> Identity {
+        self.sign(&client_params())
+    }
+
+    /// A client certificate that ended in 2021.
+    pub fn expired_client(&self) -> Identity {
+        let mut params = client_params();
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
         self.sign(&params)
@@ -115,6 +130,22 @@ impl Identity {
 
     /// A server configuration that shows this certificate and asks the client for none. HTTP/1.1 only.
     pub fn server_config(&self) -> Arc<ServerConfig> {
+        self.configured(WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// The same, but lets nobody in without a certificate that this authority signed.
+    pub fn server_config_for_clients_of(&self, authority: &Authority) -> Arc<ServerConfig> {
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
+        roots
+            .add(root.expect("read back the authority"))
+            .expect("use the authority");
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        self.configured(verifier.expect("verify clients"))
+    }
+
+    fn configured(&self, clients: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
         let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes())
             .collect::<Result<Vec<_>, _>>()
             .expect("read back the certificate");
@@ -127,7 +158,7 @@ impl Identity {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("choose TLS versions")
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients)
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(config)
@@ -141,6 +172,12 @@ pub(crate) fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 
 fn new_key() -> KeyPair {
     KeyPair::generate().expect("generate a key")
+}
+
+fn client_params() -> CertificateParams {
+    let mut params = params("a client", &[]);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
 }
 
 fn leaf_params(names: &[&str]) -> CertificateParams {
@@ -163,7 +200,7 @@ fn params(common_name: &str, names: &[&str]) -> CertificateParams {
 #[cfg(test)]
 mod tests {
     use rustls::pki_types::ServerName;
-    use rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+    use rustls::{CertificateError, ClientConfig, Error};
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;

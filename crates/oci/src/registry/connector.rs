@@ -17,7 +17,7 @@ use std::{
 };
 
 use http::{HeaderValue, Uri};
-use rustls::{ClientConfig, InvalidMessage};
+use rustls::{AlertDescription, ClientConfig, InvalidMessage};
 use rustls_pki_types::ServerName;
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -133,6 +133,9 @@ pub(crate) enum ConnectError {
         #[source]
         cause: Arc<io::Error>,
     },
+    /// The other side does not like who we are.
+    #[error("{host} {refusal}")]
+    ClientCertificate { host: String, refusal: &'static str },
     /// The handshake failed otherwise.
     #[error("the TLS handshake with {host} failed")]
     Handshake {
@@ -158,6 +161,7 @@ impl ConnectError {
             Self::Certificate(_)
             | Self::NotTls { .. }
             | Self::TlsClosed { .. }
+            | Self::ClientCertificate { .. }
             | Self::Handshake { .. } => ErrorKind::Tls,
         }
     }
@@ -195,6 +199,9 @@ impl ConnectError {
         if let Some(problem) = tls.and_then(CertificateProblem::within) {
             return Self::Certificate(Box::new(problem.clone()));
         }
+        if let Some(refusal) = tls.and_then(client_certificate_refusal) {
+            return Self::ClientCertificate { host, refusal };
+        }
         match tls {
             Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
                 Self::NotTls { host }
@@ -209,6 +216,31 @@ impl ConnectError {
             },
         }
     }
+}
+
+/// What the other side says of our certificate, if it is that. In TLS 1.3 it comes after the handshake, instead of an
+/// answer.
+pub(crate) fn client_certificate_refusal(error: &rustls::Error) -> Option<&'static str> {
+    let rustls::Error::AlertReceived(alert) = error else {
+        return None;
+    };
+    Some(match alert {
+        AlertDescription::CertificateRequired => {
+            "wants a client certificate and got none (`tls.crt` and `tls.key`)"
+        }
+        AlertDescription::CertificateExpired => "refuses the client certificate: it has expired",
+        AlertDescription::CertificateRevoked => "refuses the client certificate: it is revoked",
+        AlertDescription::UnknownCA => {
+            "refuses the client certificate: it does not know who signed it"
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::DecryptError => {
+            "refuses the client certificate, or wants one and got none (`tls.crt` and `tls.key`)"
+        }
+        _ => return None,
+    })
 }
 
 fn is_close(error: &io::Error) -> bool {

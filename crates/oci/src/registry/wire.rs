@@ -19,7 +19,7 @@ use crate::Digest;
 
 use super::{
     client::Timeouts,
-    connector::{ConnectError, Connector},
+    connector::{ConnectError, Connector, client_certificate_refusal},
     origin::{Origin, Scheme},
     problem::Problem,
     proxy::{
@@ -140,6 +140,10 @@ fn problem(error: legacy::Error, host: &Origin) -> Problem {
     if let Some(error) = source.and_then(|source| source.downcast_ref::<ConnectError>()) {
         return Problem::Connect(error.clone());
     }
+    if let Some(refusal) = tls_error(&error).and_then(client_certificate_refusal) {
+        let host = host.host.to_string();
+        return Problem::Connect(ConnectError::ClientCertificate { host, refusal });
+    }
     let is_no_http = source
         .and_then(|source| source.downcast_ref::<hyper::Error>())
         .is_some_and(hyper::Error::is_parse);
@@ -150,4 +154,19 @@ fn problem(error: legacy::Error, host: &Origin) -> Problem {
         host: host.clone(),
         cause: Box::new(error),
     }
+}
+
+/// What TLS said, if it is that which broke a connection.
+fn tls_error(error: &legacy::Error) -> Option<&rustls::Error> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        let within = error
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref);
+        if let Some(tls) = within.and_then(|inner| inner.downcast_ref()) {
+            return Some(tls);
+        }
+        next = error.source();
+    }
+    None
 }

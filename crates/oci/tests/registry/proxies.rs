@@ -9,7 +9,6 @@ use wharf_oci::registry::{
 use wharf_test_support::{
     FakeRegistry,
     proxy::{FakeProxy, Misbehaviour},
-    registry::Endpoint,
     tls::{Authority, Identity},
 };
 

@@ -305,7 +305,11 @@ async fn a_client_certificate_is_shown_when_it_is_configured() {
         .resolve(&tag("1.0.0"))
         .await
         .unwrap_err();
-    assert_says(&everything(&error), &["CertificateRequired"]);
+    assert_says(
+        &error.to_string(),
+        &["wants a client certificate", "`tls.crt`"],
+    );
+    assert_eq!(error.kind(), ErrorKind::Tls);
 
     let (certificate, key) = (certificate.pem(), key.serialize_pem());
     let tls = without.tls.clone();

@@ -35,7 +35,7 @@ use std::time::Duration;
 
 use rustls::ServerConfig;
 
-use crate::tls::Identity;
+use crate::tls::{Authority, Identity};
 use auth::{Account, Auth, Gatekeeper};
 use call::Features;
 use server::{Server, Shared};
@@ -150,6 +150,12 @@ impl Builder {
     /// Speaks TLS and shows this certificate.
     pub fn tls(mut self, identity: &Identity) -> Self {
         self.tls = Some(identity.server_config());
+        self
+    }
+
+    /// Speaks TLS, shows this certificate, and lets nobody in without one that the authority signed.
+    pub fn tls_for_clients_of(mut self, identity: &Identity, authority: &Authority) -> Self {
+        self.tls = Some(identity.server_config_for_clients_of(authority));
         self
     }
 
