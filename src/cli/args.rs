@@ -229,6 +229,9 @@ pub struct CommonArgs {
     /// Refuse artifacts with several layers instead of taking the first.
     #[arg(long)]
     pub strict_layers: bool,
+    /// Settings of registries.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// The bounds of archives.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -287,6 +290,18 @@ pub struct RegistryArgs {
     /// Allow plain HTTP. Loopback registries need no flag.
     #[arg(long)]
     pub insecure: bool,
+    /// Settings of registries.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Flags of everything that talks to registries.
+#[derive(Debug, ClapArgs)]
+pub struct SettingsArgs {
+    /// A YAML file with settings per registry host: mirrors, CA, client certificate, plain HTTP, proxy, rate, concurrency.
+    /// It is read at the start.
+    #[arg(long, env = "WHARF_REGISTRIES_CONFIG", value_name = "FILE")]
+    pub registries_config: Option<PathBuf>,
 }
 
 /// `wharf push`.

@@ -18,7 +18,7 @@ use wharf_oci::registry::{Client, Options};
 use super::{
     Failure,
     args::{CommonArgs, LogEncoding, LogLevel},
-    config,
+    config, hosts_file,
 };
 use crate::{
     engine::{self, Permits, Trigger, Why},
@@ -108,6 +108,10 @@ impl Process {
     ) -> Result<Self, Failure> {
         let policy = config::policy(args)?;
         let retention = config::retention(args)?;
+        let options = Options {
+            hosts: hosts_file::load(args.settings.registries_config.as_deref())?,
+            ..Options::default()
+        };
         let (store, swept) = Store::open(root, store::Options::default())
             .map_err(|error| Failure::new("could not open the artifact store", error))?;
         tracing::info!(
@@ -116,7 +120,7 @@ impl Process {
             lost = swept.lost.len(),
             "artifact store is open"
         );
-        let client = Client::new(Options::default())
+        let client = Client::new(options)
             .map_err(|error| Failure::new("could not make the registry client", error))?;
         let limits = config::limits(&args.limits);
         let tools = Tools {

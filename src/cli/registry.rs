@@ -11,7 +11,7 @@ use wharf_oci::{
     registry::{Access, Client, Credentials, DockerConfig, Options, Session, Tls, Transport},
 };
 
-use super::{Failure, args::RegistryArgs};
+use super::{Failure, args::RegistryArgs, hosts_file};
 
 /// A Docker config file is small; one that is not is none.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -33,7 +33,11 @@ pub(super) fn session(args: &RegistryArgs, repository: &Repository) -> Result<Se
         tls: tls(args)?,
         transport: transport(args),
     };
-    let client = Client::new(Options::default())
+    let options = Options {
+        hosts: hosts_file::load(args.settings.registries_config.as_deref())?,
+        ..Options::default()
+    };
+    let client = Client::new(options)
         .map_err(|error| Failure::new("could not make the registry client", error))?;
     client
         .session(repository.clone(), &access)
@@ -104,7 +108,8 @@ fn tls(args: &RegistryArgs) -> Result<Tls, Failure> {
         .map_err(|error| Failure::new("could not use the CA certificates", error))
 }
 
-fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+/// A file of at most `limit` bytes.
+pub(super) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let failed =
         |error: std::io::Error| Failure::new(format!("could not read {}", path.display()), error);
     let mut bytes = Vec::new();

@@ -8,7 +8,7 @@
 //! never come here.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -69,40 +69,62 @@ pub struct MirrorStatus {
 }
 
 impl Route {
-    /// Asks along the way until somebody answers. The error at the end is the registry's, and names the mirrors that
-    /// were tried before.
-    pub(crate) async fn read<T>(
-        &self,
-        by: By,
-        mut ask: impl AsyncFnMut(&Channel) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let mut passed = Vec::new();
-        for mirror in self.asked(by) {
-            match ask(&mirror.channel).await {
-                Ok(answer) => {
-                    mirror.health.served();
-                    return Ok(answer);
-                }
-                Err(error) => passed.push(mirror.passed_over(&error)),
-            }
+    /// Begins an operation.
+    pub(crate) fn tries(&self, by: By) -> Tries<'_> {
+        let now = Instant::now();
+        let is_asked =
+            |mirror: &&Reader| mirror.is_trusted_with(by) && !mirror.health.is_resting(now);
+        Tries {
+            home: &self.home,
+            mirrors: self.mirrors.iter().filter(is_asked).collect(),
+            passed: Vec::new(),
         }
-        ask(&self.home)
-            .await
-            .map_err(|error| error.after_mirrors(passed))
+    }
+}
+
+/// One operation on its way along a [`Route`].
+pub(crate) struct Tries<'a> {
+    home: &'a Arc<Channel>,
+    /// Those that are worth asking, in their order.
+    mirrors: VecDeque<&'a Reader>,
+    /// What those said that failed.
+    passed: Vec<String>,
+}
+
+impl<'a> Tries<'a> {
+    /// Who is to be asked now.
+    pub(crate) fn channel(&self) -> &'a Arc<Channel> {
+        let mirror = self.mirrors.front();
+        mirror.map_or(self.home, |mirror| &mirror.channel)
     }
 
-    /// The mirrors that are worth asking now.
-    pub(crate) fn asked(&self, by: By) -> impl Iterator<Item = &Reader> {
-        let now = Instant::now();
-        self.mirrors.iter().filter(move |mirror| {
-            (by == By::Digest || mirror.resolves_tags) && !mirror.health.is_resting(now)
-        })
+    /// Takes what came back from there: gives the result of the operation, or nothing if the next one is to be asked.
+    /// An error is the registry's, and names the mirrors that were tried before.
+    pub(crate) fn settle<T>(&mut self, result: Result<T, Error>) -> Option<Result<T, Error>> {
+        let Some(mirror) = self.mirrors.pop_front() else {
+            let passed = std::mem::take(&mut self.passed);
+            return Some(result.map_err(|error| error.after_mirrors(passed)));
+        };
+        match result {
+            Ok(answer) => {
+                mirror.health.served();
+                Some(Ok(answer))
+            }
+            Err(error) => {
+                self.passed.push(mirror.passed_over(&error));
+                None
+            }
+        }
     }
 }
 
 impl Reader {
+    fn is_trusted_with(&self, by: By) -> bool {
+        by == By::Digest || self.resolves_tags
+    }
+
     /// Notes a failure and says it in one line.
-    pub(crate) fn passed_over(&self, error: &Error) -> String {
+    fn passed_over(&self, error: &Error) -> String {
         let place = &self.channel.place;
         let is_out = is_out_of_order(error.kind());
         self.health.failed(is_out.then(Instant::now));

@@ -2,7 +2,7 @@
 //! Access to one repository: what a user of the client holds.
 //!
 //! Only the public face and the documentation of what it guarantees: each operation stands beside its like in
-//! `manifests`, `download` and `push`, as a function of the [`Channel`] that it is done over. Which channels those are is
+//! `manifests`, `download` and `push`, as a function of the [`Channel`](super::request::Channel) that it is done over. Which channels those are is
 //! the [`Route`]'s: reads go to mirrors first, everything else to the registry alone.
 
 use std::{fmt, sync::Arc};
@@ -17,7 +17,6 @@ use super::{
     manifests::{Document, Image, Target},
     mirrors::{By, Route},
     push::{BlobPushed, Content, PushOptions, PushedReferrer},
-    request::Channel,
 };
 
 /// Access to one repository. Cheap to clone.
@@ -40,25 +39,39 @@ impl Session {
         if let Target::Digest(_) = target {
             return self.0.home.resolve(target).await;
         }
-        let ask = async |channel: &Channel| channel.resolve(target).await;
-        let found = self.0.read(By::Word, ask).await?;
-        let repository = self.repository().clone();
-        Ok(Resolved {
-            repository,
-            ..found
-        })
+        let mut tries = self.0.tries(By::Word);
+        loop {
+            let found = tries.channel().resolve(target).await;
+            if let Some(found) = tries.settle(found) {
+                let repository = self.repository().clone();
+                return found.map(|found| Resolved {
+                    repository,
+                    ..found
+                });
+            }
+        }
     }
 
     /// Gets a manifest or index by digest. Whatever the headers say, the bytes have this digest.
     pub async fn manifest(&self, digest: &Digest) -> Result<Document, Error> {
-        let ask = async |channel: &Channel| channel.manifest(digest).await;
-        self.0.read(By::Digest, ask).await
+        let mut tries = self.0.tries(By::Digest);
+        loop {
+            let result = tries.channel().manifest(digest).await;
+            if let Some(result) = tries.settle(result) {
+                return result;
+            }
+        }
     }
 
     /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first.
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
-        let ask = async |channel: &Channel| channel.image(resolved).await;
-        self.0.read(By::Digest, ask).await
+        let mut tries = self.0.tries(By::Digest);
+        loop {
+            let result = tries.channel().image(resolved).await;
+            if let Some(result) = tries.settle(result) {
+                return result;
+            }
+        }
     }
 
     /// Downloads a blob.
@@ -67,8 +80,13 @@ impl Session {
     /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first, and again before another
     /// attempt. On an error its content means nothing.
     pub async fn download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Error> {
-        let ask = async |channel: &Channel| channel.download(descriptor, file).await;
-        self.0.read(By::Digest, ask).await
+        let mut tries = self.0.tries(By::Digest);
+        loop {
+            let result = tries.channel().download(descriptor, file).await;
+            if let Some(result) = tries.settle(result) {
+                return result;
+            }
+        }
     }
 
     /// Whether the repository has a blob.
