@@ -232,6 +232,9 @@ pub struct CommonArgs {
     /// What may be reached.
     #[command(flatten)]
     pub egress: EgressArgs,
+    /// Settings of registries.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
     /// The bounds of archives.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -325,6 +328,18 @@ pub struct RegistryArgs {
     /// Do not verify the registry's certificate: whoever answers is believed.
     #[arg(long, conflicts_with = "ca_file")]
     pub insecure_skip_tls_verify: bool,
+    /// Settings of registries.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+}
+
+/// Flags of everything that talks to registries.
+#[derive(Debug, ClapArgs)]
+pub struct SettingsArgs {
+    /// A YAML file with settings per registry host: mirrors, CA, client certificate, plain HTTP, proxy, rate, concurrency.
+    /// It is read at the start.
+    #[arg(long, env = "WHARF_REGISTRIES_CONFIG", value_name = "FILE")]
+    pub registries_config: Option<PathBuf>,
 }
 
 /// `wharf push`.

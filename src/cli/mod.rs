@@ -8,6 +8,7 @@
 pub mod args;
 pub mod config;
 mod controller;
+mod hosts_file;
 pub mod output;
 mod process;
 mod pull;

@@ -107,7 +107,7 @@ impl Process {
     ) -> Result<Self, Failure> {
         let policy = config::policy(args)?;
         let retention = config::retention(args)?;
-        let client = registry::client(&args.egress)?;
+        let client = registry::client(&args.egress, &args.settings)?;
         let (store, swept) = Store::open(root, store::Options::default())
             .map_err(|error| Failure::new("could not open the artifact store", error))?;
         tracing::info!(

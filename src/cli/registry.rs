@@ -16,8 +16,8 @@ use wharf_oci::{
 
 use super::{
     Failure,
-    args::{EgressArgs, RegistryArgs},
-    config, output,
+    args::{EgressArgs, RegistryArgs, SettingsArgs},
+    config, hosts_file, output,
 };
 
 /// A Docker config file is small; one that is not is none.
@@ -41,18 +41,19 @@ pub(super) fn session(args: &RegistryArgs, repository: &Repository) -> Result<Se
         transport: transport(args),
         proxy: ProxyChoice::Default,
     };
-    let client = client(&args.egress)?;
+    let client = client(&args.egress, &args.settings)?;
     client
         .session(repository.clone(), &access)
         .map_err(|error| Failure::new(format!("could not reach {repository}"), error))
 }
 
 /// The process's client, by the flags, with the proxies that the environment names.
-pub(super) fn client(egress: &EgressArgs) -> Result<Client, Failure> {
+pub(super) fn client(egress: &EgressArgs, settings: &SettingsArgs) -> Result<Client, Failure> {
     let proxy = ProxyRules::from_env()
         .map_err(|error| Failure::new("could not set up the proxy", error))?;
     let options = Options {
         egress: config::egress(egress)?,
+        hosts: hosts_file::load(settings.registries_config.as_deref())?,
         proxy,
         ..Options::default()
     };
@@ -145,7 +146,8 @@ fn tls(args: &RegistryArgs) -> Result<Tls, Failure> {
     Ok(tls)
 }
 
-fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+/// A file of at most `limit` bytes.
+pub(super) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let failed =
         |error: std::io::Error| Failure::new(format!("could not read {}", path.display()), error);
     let mut bytes = Vec::new();

@@ -122,7 +122,11 @@ async fn a_range_or_filter_that_cannot_be_read_stalls_and_is_named(world: World)
     ] {
         world.apply(repository.source(&reference)).await;
         world
-            .stalled("app", "ReadOperationFailed", &["failed to determine the artifact tag", told])
+            .stalled(
+                "app",
+                "ReadOperationFailed",
+                &["failed to determine the artifact tag", told],
+            )
             .await;
     }
 }

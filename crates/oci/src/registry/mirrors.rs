@@ -8,7 +8,7 @@
 //! never come here.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -69,83 +69,60 @@ pub struct MirrorStatus {
 }
 
 impl Route {
-    /// Asks along the way until somebody answers.
-    pub(crate) async fn read<T, F>(
-        &self,
-        by: By,
-        mut ask: impl FnMut(Arc<Channel>) -> F,
-    ) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        let mut way = self.way(by);
-        loop {
-            match ask(way.channel().clone()).await {
-                Ok(answer) => {
-                    way.answered();
-                    return Ok(answer);
-                }
-                Err(error) => way.failed(error)?,
-            }
-        }
-    }
-
-    /// The way from here on, to be gone step by step.
-    pub(crate) fn way(&self, by: By) -> Way<'_> {
-        let mut ahead: Vec<_> = self.asked(by).collect();
-        ahead.reverse();
-        Way {
-            mirror: ahead.pop(),
-            ahead,
+    /// Begins an operation.
+    pub(crate) fn tries(&self, by: By) -> Tries<'_> {
+        let now = Instant::now();
+        let is_asked =
+            |mirror: &&Reader| mirror.is_trusted_with(by) && !mirror.health.is_resting(now);
+        Tries {
             home: &self.home,
+            mirrors: self.mirrors.iter().filter(is_asked).collect(),
             passed: Vec::new(),
         }
     }
-
-    /// The mirrors that are worth asking now.
-    fn asked(&self, by: By) -> impl Iterator<Item = &Reader> {
-        let now = Instant::now();
-        self.mirrors.iter().filter(move |mirror| {
-            (by == By::Digest || mirror.resolves_tags) && !mirror.health.is_resting(now)
-        })
-    }
 }
 
-/// Who is asked, and who comes after. The last is the registry itself.
-pub(crate) struct Way<'r> {
-    mirror: Option<&'r Reader>,
-    /// The next one is the last.
-    ahead: Vec<&'r Reader>,
-    home: &'r Arc<Channel>,
+/// One operation on its way along a [`Route`].
+pub(crate) struct Tries<'a> {
+    home: &'a Arc<Channel>,
+    /// Those that are worth asking, in their order.
+    mirrors: VecDeque<&'a Reader>,
+    /// What those said that failed.
     passed: Vec<String>,
 }
 
-impl<'r> Way<'r> {
-    /// Who is asked now.
-    pub(crate) fn channel(&self) -> &'r Arc<Channel> {
-        self.mirror.map_or(self.home, |mirror| &mirror.channel)
+impl<'a> Tries<'a> {
+    /// Who is to be asked now.
+    pub(crate) fn channel(&self) -> &'a Arc<Channel> {
+        let mirror = self.mirrors.front();
+        mirror.map_or(self.home, |mirror| &mirror.channel)
     }
 
-    /// Notes that the one who is asked answered.
-    pub(crate) fn answered(&self) {
-        if let Some(mirror) = self.mirror {
-            mirror.health.served();
-        }
-    }
-
-    /// Goes on to the next. If there is none, gives the registry's own error, which then names the mirrors that were
-    /// tried before.
-    pub(crate) fn failed(&mut self, error: Error) -> Result<(), Error> {
-        let Some(mirror) = self.mirror else {
-            return Err(error.after_mirrors(std::mem::take(&mut self.passed)));
+    /// Takes what came back from there: gives the result of the operation, or nothing if the next one is to be asked.
+    /// An error is the registry's, and names the mirrors that were tried before.
+    pub(crate) fn settle<T>(&mut self, result: Result<T, Error>) -> Option<Result<T, Error>> {
+        let Some(mirror) = self.mirrors.pop_front() else {
+            let passed = std::mem::take(&mut self.passed);
+            return Some(result.map_err(|error| error.after_mirrors(passed)));
         };
-        self.passed.push(mirror.passed_over(&error));
-        self.mirror = self.ahead.pop();
-        Ok(())
+        match result {
+            Ok(answer) => {
+                mirror.health.served();
+                Some(Ok(answer))
+            }
+            Err(error) => {
+                self.passed.push(mirror.passed_over(&error));
+                None
+            }
+        }
     }
 }
 
 impl Reader {
+    fn is_trusted_with(&self, by: By) -> bool {
+        by == By::Digest || self.resolves_tags
+    }
+
     /// Notes a failure and says it in one line.
     fn passed_over(&self, error: &Error) -> String {
         let place = &self.channel.place;

@@ -2,7 +2,7 @@
 //! Access to one repository: what a user of the client holds.
 //!
 //! Only the public face and the documentation of what it guarantees: each operation stands beside its like in
-//! `manifests`, `download` and `push`, as a function of the [`Channel`] that it is done over. Which channels those are is
+//! `manifests`, `download` and `push`, as a function of the [`Channel`](super::request::Channel) that it is done over. Which channels those are is
 //! the [`Route`]'s: reads go to mirrors first, everything else to the registry alone.
 
 use std::{fmt, sync::Arc};
@@ -18,7 +18,6 @@ use super::{
     mirrors::{By, Route},
     push::{BlobPushed, Content, PushOptions, PushedReferrer},
     referrers::Referrers,
-    request::Channel,
     tags::Tags,
 };
 
@@ -38,35 +37,43 @@ impl Session {
 
     /// Finds the digest of a tag: HEAD, and GET where the registry does not answer HEAD well. A digest is its own
     /// answer, nothing is asked.
-    ///
-    /// The digest of a HEAD is the registry's claim. [`Self::manifest`] and [`Self::image`] get by that digest and prove
-    /// it, so that a wrong one ends in an error and never in other content.
     pub async fn resolve(&self, target: &Target) -> Result<Resolved, Error> {
         if let Target::Digest(_) = target {
             return self.0.home.resolve(target).await;
         }
-        let ask = |channel: Arc<Channel>| async move { channel.resolve(target).await };
-        let found = self.0.read(By::Word, ask).await?;
-        let repository = self.repository().clone();
-        Ok(Resolved {
-            repository,
-            ..found
-        })
+        let mut tries = self.0.tries(By::Word);
+        loop {
+            let found = tries.channel().resolve(target).await;
+            if let Some(found) = tries.settle(found) {
+                let repository = self.repository().clone();
+                return found.map(|found| Resolved {
+                    repository,
+                    ..found
+                });
+            }
+        }
     }
 
     /// Gets a manifest or index by digest. Whatever the headers say, the bytes have this digest.
     pub async fn manifest(&self, digest: &Digest) -> Result<Document, Error> {
-        let ask = |channel: Arc<Channel>| async move { channel.manifest(digest).await };
-        self.0.read(By::Digest, ask).await
+        let mut tries = self.0.tries(By::Digest);
+        loop {
+            let result = tries.channel().manifest(digest).await;
+            if let Some(result) = tries.settle(result) {
+                return result;
+            }
+        }
     }
 
-    /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first. An index
-    /// may stand within an index, not deeper.
-    ///
-    /// A descriptor's `urls` are never contacted and its `data` is never used: content comes from the registry, by digest.
+    /// Gets the image manifest; of an index the child for linux/amd64, or without a platform, that comes first.
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
-        let ask = |channel: Arc<Channel>| async move { channel.image(resolved).await };
-        self.0.read(By::Digest, ask).await
+        let mut tries = self.0.tries(By::Digest);
+        loop {
+            let result = tries.channel().image(resolved).await;
+            if let Some(result) = tries.settle(result) {
+                return result;
+            }
+        }
     }
 
     /// The tags of the repository, page by page. Nothing is asked before the first [`Tags::next_page`].
@@ -88,27 +95,26 @@ impl Session {
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Referrers, Error> {
-        let ask =
-            |channel: Arc<Channel>| async move { channel.referrers(digest, artifact_type).await };
-        self.0.read(By::Word, ask).await
+        let mut tries = self.0.tries(By::Word);
+        loop {
+            let result = tries.channel().referrers(digest, artifact_type).await;
+            if let Some(result) = tries.settle(result) {
+                return result;
+            }
+        }
     }
 
     /// Downloads a blob.
     ///
     /// Guarantees, if it returns `Ok`: the file holds exactly the blob, from its start, with the size and the digest of
-    /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first. A download that breaks off
-    /// goes on where it was when the registry serves exactly the rest, and else starts anew; each further MiB gives it
-    /// its attempts back, within [`super::Timeouts::transfer`] for all of them. On an error the file's content means
-    /// nothing.
+    /// the descriptor; it is flushed to the system, not to the disk. The file is emptied first, and again before another
+    /// attempt. On an error its content means nothing.
     pub async fn download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Error> {
-        let mut way = self.0.way(By::Digest);
+        let mut tries = self.0.tries(By::Digest);
         loop {
-            match way.channel().download(descriptor, file).await {
-                Ok(()) => {
-                    way.answered();
-                    return Ok(());
-                }
-                Err(error) => way.failed(error)?,
+            let result = tries.channel().download(descriptor, file).await;
+            if let Some(result) = tries.settle(result) {
+                return result;
             }
         }
     }

@@ -116,15 +116,12 @@ impl Tags {
         let Some(route) = self.route.take() else {
             return self.page().await;
         };
-        let mut way = route.way(By::Word);
+        let mut tries = route.tries(By::Word);
         loop {
-            *self = Self::of(way.channel().clone());
-            match self.page().await {
-                Ok(page) => {
-                    way.answered();
-                    return Ok(page);
-                }
-                Err(error) => way.failed(error)?,
+            *self = Self::of(tries.channel().clone());
+            let page = self.page().await;
+            if let Some(page) = tries.settle(page) {
+                return page;
             }
         }
     }

@@ -9,7 +9,7 @@ use super::{Constraint, Filter, Loss, Version, constraint::Mismatch};
 use crate::{Tag, media_type};
 
 /// The greatest version in a range, among the tags that pass a filter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SemverPolicy {
     /// The range that a version has to be in.
     pub constraint: Constraint,

@@ -14,6 +14,8 @@ mod egress;
 mod faults;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// Manifests that lie, are ambiguous or lead elsewhere, and HEAD requests that are answered badly.
+mod manifests;
 /// Reading from mirrors before the registry, and what never goes to them.
 mod mirrors;
 /// What credentials belong to: scheme, host and port, each changed alone, and token services.
@@ -24,18 +26,16 @@ mod proxies;
 mod push;
 /// Manifests with a subject, and who lists them.
 mod push_referrers;
-/// Manifests that lie, are ambiguous or lead elsewhere, and HEAD requests that are answered badly.
-mod manifests;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
 /// What refers to a manifest: the API, the tag in its place, and "none" only when it is said.
 mod referrers;
+/// Downloads that break off and go on.
+mod resume;
 /// Which of HTTPS and plain HTTP is found, by whom it is shared, and when it is found again.
 mod schemes;
 /// Every fault at every step.
 mod table;
-/// Downloads that break off and go on.
-mod resume;
 /// Lists of tags: pages, links and lists that do not end.
 mod tags;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.

@@ -50,6 +50,15 @@ impl Filter {
     }
 }
 
+/// Two filters are equal when they were written alike.
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.pattern == other.pattern
+    }
+}
+
+impl Eq for Filter {}
+
 impl FromStr for Filter {
     type Err = FilterError;
 
