@@ -128,7 +128,7 @@ fn version(rng: &mut Rng, base: [u64; 3]) -> String {
         let number = near(rng, base[part % 3]);
         let zero = if rng.u8(..30) == 0 { "0" } else { "" };
         let dot = if part == 0 { "" } else { "." };
-        text.push_str(&format!("{dot}{zero}{number}"));
+        text = format!("{text}{dot}{zero}{number}");
     }
     text + &tail(rng, 3)
 }
@@ -139,14 +139,21 @@ fn tail(rng: &mut Rng, one_in: u8) -> String {
     if rng.u8(..one_in) == 0 {
         tail = format!("-{}", pick(rng, PRE));
     }
+    if rng.u8(..100) == 0 {
+        // Around the 256 bytes that a version may have.
+        tail = format!("-{}", "a".repeat(rng.usize(247..254)));
+    }
     if rng.u8(..8) == 0 {
         tail = format!("{tail}+{}", pick(rng, BUILD));
     }
     tail
 }
 
+/// What Go would take for a tag; a registry has none of more than 128 bytes.
 fn tag(rng: &mut Rng, base: [u64; 3]) -> String {
-    version(rng, base).replace('+', "_")
+    let mut tag = version(rng, base).replace('+', "_");
+    tag.truncate(tag.floor_char_boundary(128));
+    tag
 }
 
 fn range(rng: &mut Rng, base: [u64; 3]) -> String {

@@ -163,6 +163,7 @@ fn compare(patterns: &[String]) -> Tally {
 fn judge(pattern: &str, answer: &Answer, tally: &mut Tally) -> Result<(), String> {
     match (pattern.parse::<Filter>(), &answer.error) {
         (Ok(filter), None) => {
+            assert_eq!(answer.verdicts.len(), TEXTS.len(), "{pattern:?}");
             let matches: Vec<_> = TEXTS.iter().map(|text| filter.is_match(text)).collect();
             let in_go = answer.verdicts.chars().map(|letter| letter == 'y');
             let differs = |(_, (ours, theirs)): &(&&str, (&bool, bool))| *ours != theirs;
@@ -175,7 +176,7 @@ fn judge(pattern: &str, answer: &Answer, tally: &mut Tally) -> Result<(), String
             tally.matches += matches.iter().filter(|is_match| **is_match).count();
         }
         (Err(FilterError::Refused { construct, .. }), Some(_)) if !construct.is_empty() => {
-            tally.refused += 1
+            tally.refused += 1;
         }
         (Err(FilterError::TooLarge | FilterError::TooDeep { .. }), None) => tally.limited += 1,
         (found, expected) => {

@@ -83,6 +83,8 @@ fn groups_are_joined_and_divided_as_in_go() {
         ("1.2 - 3", "3.9.9", true),
         ("1.2 - 3.0.0", "3.0.1", false),
         ("0, 1.2 - 3", "1.2.0", false),
+        ("1 - 3,11 - 3", "2.0.0", false),
+        ("1 - 3,1 - 3", "2.0.0", true),
         // `|` is of the character class of numbers, so the first range begins before `||`.
         ("1||2 - 3", "9.0.0", true),
         // What follows a wildcard is not read.
