@@ -12,9 +12,9 @@
 //! are called a manifest or a blob.
 //!
 //! ```text
-//! session, download, push --> request --> auth (challenge, token)
-//!                                |            |
-//!                                +--> wire <--+ --> connector (egress, proxy, tls) --> socket
+//! manifests, tags, referrers, download, push --> request --> auth (challenge, token)
+//!                                                   |            |
+//!                                                   +--> wire <--+ --> connector (egress, proxy, tls) --> socket
 //! ```
 
 mod access;

@@ -106,7 +106,7 @@ impl Tags {
     /// The next page; `None` after the last.
     ///
     /// Each page is tried again as other operations are. After an error the list is not complete; asking again asks for
-    /// the same page again. Errors beyond those of every request: [`super::ErrorKind::NotFound`] when the registry knows
+    /// the same page again, also when the future was dropped before it was done. Errors beyond those of every request: [`super::ErrorKind::NotFound`] when the registry knows
     /// no such repository; [`super::ErrorKind::TooLarge`] above [`super::Limits::tags`], [`super::Limits::tag_pages`] or
     /// [`super::Limits::tag_page`]; [`super::ErrorKind::Protocol`] for a page that is no list of tags, for a link to
     /// another origin (nothing is sent there) and for a list that repeats itself without end.
