@@ -6,6 +6,8 @@ mod support;
 
 /// Who may read, and what is said to who may not.
 mod auth;
+/// What may be reached: every hop to every address that must not be dialled.
+mod egress;
 /// Answers that are wrong, late, endless or cut off.
 mod faults;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.

@@ -93,13 +93,13 @@ impl Egress {
     /// be that; one that a tunnel or translator would make an IPv4 address of has to pass as both.
     pub fn check(&self, address: IpAddr) -> Result<(), Refusal> {
         let reached = address::reached(address);
-        self.check_as_it_is(reached)?;
         if let IpAddr::V6(v6) = reached {
+            // First, as it tells more than that the form is reserved.
             for v4 in address::embedded(v6) {
                 self.check_as_it_is(v4.into())?;
             }
         }
-        Ok(())
+        self.check_as_it_is(reached)
     }
 
     /// Answers whether a host may be asked for through a proxy. What the proxy makes of a name is not known here: by
