@@ -12,6 +12,8 @@ mod egress;
 mod faults;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// What credentials belong to: scheme, host and port, each changed alone, and token services.
+mod origins;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.

@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wharf_oci::registry::{Access, ErrorKind, Retry, Tls, TlsError, Transport};
 use wharf_test_support::{
     FakeRegistry,
-    registry::Endpoint,
+    registry::{Endpoint, Fault, Rule},
     tls::{Authority, Identity, LOCAL},
 };
 
@@ -321,6 +321,13 @@ async fn a_client_certificate_is_shown_when_it_is_configured() {
             .await
             .is_ok()
     );
+
+    // It belongs to the registry: where that redirects to, it is not shown.
+    let registry = with_certificate(&authority.local_leaf()).await;
+    let url = format!("https://{addr}/v2/team/app/manifests/1.0.0");
+    registry.script(Rule::on(Endpoint::Manifest).fault(Fault::Redirect(url, 307)));
+    let error = session_of(&registry, &with).resolve(&tag("1.0.0")).await;
+    assert_says(&everything(&error.unwrap_err()), &["CertificateRequired"]);
 }
 
 #[test]

@@ -210,9 +210,9 @@ pub(super) fn embedded(address: Ipv6Addr) -> Vec<Ipv4Addr> {
     let segments = address.segments();
     let mut found = match segments {
         // Compatible, translated (RFC 2765), 6to4 (RFC 3056).
-        [0, 0, 0, 0, 0, 0, high, low]
-        | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x2002, high, low, ..] => vec![from_halves(high, low)],
+        [0, 0, 0, 0, 0 | 0xffff, 0, high, low] | [0x2002, high, low, ..] => {
+            vec![from_halves(high, low)]
+        }
         [0x0064, 0xff9b, 1, ..] => local_nat64(address),
         // Teredo, whose client is written inverted (RFC 4380).
         [0x2001, 0, server, server_low, _, _, high, low] => {
