@@ -53,7 +53,7 @@ interop: ## Run the tests against other clients, which Debian and PyPI provide
 
 .PHONY: test-root
 test-root: ## Run the tests that need root, ptrace or namespaces
-	$(need) cargo cc root
+	$(need) cargo cc root unshare ip
 	scripts/suite.sh root
 
 .PHONY: lint

@@ -25,6 +25,8 @@ check() {
     flock) program flock "install util-linux (Debian: apt-get install util-linux)" ;;
     strace) program strace "install strace (Debian: apt-get install strace)" ;;
     cargo-deny) program cargo-deny "run: scripts/install-cargo-deny.sh" ;;
+    ip) program ip "install iproute2 (Debian: apt-get install iproute2)" ;;
+    unshare) program unshare "install util-linux (Debian: apt-get install util-linux)" ;;
     root) [ "$(id -u)" -eq 0 ] || lacking root "run it as root" ;;
     *) lacking "$1" "scripts/need.sh does not know it; add a line there" ;;
   esac
