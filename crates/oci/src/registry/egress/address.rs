@@ -35,7 +35,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, for whoever counts.
-    pub const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::CloudMetadata,
         Self::LinkLocal,
         Self::NoHost,
