@@ -9,11 +9,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// The address that a host is written as. Names of loopback (RFC 6761) count as the address that they always mean.
 ///
 /// Taken are what `getaddrinfo` takes: one to four numbers with dots, each decimal, octal or hexadecimal, and IPv6 with a
-/// zone, with brackets or without; also one dot at the end.
+/// zone, with brackets or without. Dots at the end do not make
+/// another host of it.
 pub(crate) fn literal(host: &str) -> Option<IpAddr> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let bare = bare.split('%').next().unwrap_or(bare);
-    let bare = bare.strip_suffix('.').unwrap_or(bare);
+    let bare = bare.trim_end_matches('.');
     if is_localhost(bare) {
         return Some(Ipv4Addr::LOCALHOST.into());
     }
@@ -69,6 +70,7 @@ mod tests {
         for host in [
             "169.254.169.254",
             "169.254.169.254.",
+            "169.254.169.254..",
             "2852039166",
             "0xa9fea9fe",
             "0XA9FEA9FE",
