@@ -14,7 +14,7 @@ mod grants;
 mod jwt;
 
 use std::convert::Infallible;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -41,7 +41,7 @@ const SERVICE: &str = "wharf-test-registry";
 
 /// A running token service. It ends when this is dropped.
 pub struct TokenService {
-    address: SocketAddr,
+    port: u16,
     scheme: &'static str,
     shared: Arc<Shared>,
     stop: CancellationToken,
@@ -58,7 +58,7 @@ impl TokenService {
     /// a certificate.
     pub fn start(accounts: &[(&str, &str)], identity: Option<&Identity>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("bind a free port");
-        let address = listener.local_addr().expect("ask for the port");
+        let port = listener.local_addr().expect("ask for the port").port();
         let shared = Arc::new(Shared {
             signer: Signer::new(ISSUER, SERVICE),
             grants: Mutex::new(Grants::new(accounts)),
@@ -68,7 +68,7 @@ impl TokenService {
         let serve = accept(listener, tls, Arc::clone(&shared));
         let thread = run(serve, stop.clone());
         Self {
-            address,
+            port,
             scheme: if identity.is_some() { "https" } else { "http" },
             shared,
             stop,
@@ -76,9 +76,10 @@ impl TokenService {
         }
     }
 
-    /// Where tokens are: what a registry names as `realm`.
+    /// Where tokens are: what a registry names as `realm`. The host is a name, `localhost`, because there are clients
+    /// which refuse a realm at a private address.
     pub fn realm(&self) -> String {
-        format!("{}://{}/token", self.scheme, self.address)
+        format!("{}://localhost:{}/token", self.scheme, self.port)
     }
 
     /// Who the tokens are for: what a registry names as `service`.
