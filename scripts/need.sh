@@ -23,6 +23,8 @@ check() {
     go) program go "install Go 1.26 or later from https://go.dev/dl" ;;
     openssl) program openssl "install openssl (Debian: apt-get install openssl)" ;;
     flock) program flock "install util-linux (Debian: apt-get install util-linux)" ;;
+    python3) program python3 "install Python 3.10 or later; on Debian, run: scripts/install-python.sh" ;;
+    tar) program tar "install tar (Debian: apt-get install tar)" ;;
     strace) program strace "install strace (Debian: apt-get install strace)" ;;
     cargo-deny) program cargo-deny "run: scripts/install-cargo-deny.sh" ;;
     ip) program ip "install iproute2 (Debian: apt-get install iproute2)" ;;

@@ -3,7 +3,7 @@
 #
 # Runs one suite: the test binary tests/NAME. Says so when there is none yet.
 #
-#   suite.sh interop
+#   suite.sh root
 set -euo pipefail
 
 name=${1:?usage: suite.sh NAME}

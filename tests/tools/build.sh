@@ -16,7 +16,7 @@ out=${WHARF_TOOLS:-$here/../../target/tools}
 
 default_tools=(etcd kube-apiserver kubectl kube-controller-manager
   registry referrers-registry semver-oracle kustomize-controller crds)
-optional_tools=(source-controller)
+optional_tools=(source-controller regctl crane)
 
 # What KUBEBUILDER_ASSETS holds by convention: all three or none are taken.
 asset_tools=(kube-apiserver etcd kubectl)
@@ -110,6 +110,16 @@ recipe() {
     kustomize-controller | source-controller)
       modules=("$1")
       package=github.com/fluxcd/$1
+      ;;
+    regctl)
+      modules=(regctl)
+      package=github.com/regclient/regclient/cmd/regctl
+      ;;
+    crane)
+      modules=(crane)
+      package=github.com/google/go-containerregistry/cmd/crane
+      versioned=github.com/google/go-containerregistry
+      variables=github.com/google/go-containerregistry/cmd/crane/cmd.Version=VERSION
       ;;
     crds)
       modules=(kustomize-controller source-controller)

@@ -46,6 +46,7 @@ pub use fault::Fault;
 pub use gate::Gate;
 pub use log::Seen;
 pub use route::Endpoint;
+pub(crate) use route::Query;
 pub use script::Rule;
 pub use seed::{Artifact, FLUX_CONFIG, FLUX_CONTENT, OCI_INDEX, OCI_MANIFEST, SeededArtifact};
 

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The registry of the distribution project: the one most others are made of.
 
+use std::path::PathBuf;
 use std::process::Command;
 
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::http::Http;
-use super::{Process, scratch, tool};
+use super::{Process, TokenService, scratch, tool};
 use crate::tls::Authority;
 
 /// Who may push and pull where a password is asked for.
@@ -22,49 +24,58 @@ pub struct Distribution {
     folder: TempDir,
     host: String,
     authority: Option<Authority>,
+    guard: Guard,
+}
+
+/// Whom the registry lets in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    Nobody,
+    Password,
+    Tokens,
 }
 
 impl Distribution {
     /// Starts it with plain HTTP and open to all.
     pub async fn start() -> Self {
-        Self::start_with(None).await
+        let config = Config::new();
+        config.start("registry", None, Guard::Nobody).await
     }
 
     /// Starts it with TLS under an authority made for it, and a password ([`USERNAME`], [`PASSWORD`]).
     pub async fn start_secured() -> Self {
-        Self::start_with(Some(Authority::new("Wharf's test authority"))).await
+        Self::start_with_password("registry").await
     }
 
-    async fn start_with(authority: Option<Authority>) -> Self {
-        let folder = scratch("registry");
-        let config = configure(&folder, authority.as_ref());
-        std::fs::write(folder.path().join("config.yml"), config).expect("write a configuration");
-        let mut command = Command::new(tool("registry"));
-        command
-            .current_dir(folder.path())
-            .env("OTEL_TRACES_EXPORTER", "none")
-            .args(["serve", "config.yml"]);
-        let mut process = Process::spawn("registry", &mut command, &folder.path().join("log"));
-        let listening = process.ready(async |log| {
-            let host = log.split_once("listening on ").and_then(|(_, rest)| {
-                let end = rest.find([',', '"', ' '])?;
-                Some(rest[..end].to_owned())
-            });
-            host.ok_or_else(|| "it has told no address".to_owned())
-        });
-        let host = listening.await.unwrap_or_else(|error| panic!("{error}"));
-        let registry = Self {
-            process,
-            folder,
-            host,
-            authority,
-        };
-        let answer = registry
-            .http()
-            .get(&format!("{}/v2/", registry.base_url()))
-            .await;
-        assert_eq!(answer.expect("ask the registry").status, 200);
-        registry
+    /// Starts the older generation that Debian has (2.8, `docker-registry`), secured in the same way. It is there once
+    /// `tests/tools/interop.sh` has run.
+    pub async fn start_debian() -> Self {
+        Self::start_with_password("docker-registry").await
+    }
+
+    /// Starts it with TLS under this authority; it sends everybody to the token service.
+    pub async fn start_with_tokens(authority: Authority, tokens: &TokenService) -> Self {
+        let mut config = Config::new();
+        config.serve_tls(&authority);
+        config.write("tokens.crt", tokens.certificate_pem());
+        config.document["auth"] = json!({"token": {
+            "realm": tokens.realm(), "service": tokens.service(), "issuer": tokens.issuer(),
+            "rootcertbundle": config.path("tokens.crt"),
+        }});
+        let authority = Some(authority);
+        config.start("registry", authority, Guard::Tokens).await
+    }
+
+    async fn start_with_password(program: &str) -> Self {
+        let authority = Authority::new("Wharf's test authority");
+        let mut config = Config::new();
+        config.serve_tls(&authority);
+        config.write("htpasswd", HTPASSWD);
+        config.document["auth"] =
+            json!({"htpasswd": {"realm": "wharf", "path": config.path("htpasswd")}});
+        config
+            .start(program, Some(authority), Guard::Password)
+            .await
     }
 
     /// `127.0.0.1:port`
@@ -93,15 +104,16 @@ impl Distribution {
     }
 
     /// The same in a file, for `--ca-file`.
-    pub fn authority_file(&self) -> std::path::PathBuf {
+    pub fn authority_file(&self) -> PathBuf {
         self.folder.path().join("ca.crt")
     }
 
-    /// A client that may do everything.
+    /// A client that may do everything; where tokens are asked for it has none ([`TokenService::token`]).
     pub fn http(&self) -> Http {
-        match self.authority() {
-            Some(pem) => Http::trusting(pem).basic(USERNAME, PASSWORD),
-            None => Http::plain(),
+        let http = self.authority().map_or_else(Http::plain, Http::trusting);
+        match self.guard {
+            Guard::Password => http.basic(USERNAME, PASSWORD),
+            Guard::Nobody | Guard::Tokens => http,
         }
     }
 
@@ -111,32 +123,83 @@ impl Distribution {
     }
 }
 
-/// JSON is YAML, and needs no care with indentation.
-fn configure(folder: &TempDir, authority: Option<&Authority>) -> String {
-    let file = |name: &str| folder.path().join(name).display().to_string();
-    let write = |name: &str, text: &str| {
-        std::fs::write(folder.path().join(name), text).expect("write a registry's file");
-    };
-    let mut config = serde_json::json!({
-        "version": "0.1",
-        "log": {"level": "info", "accesslog": {"disabled": true}},
-        "storage": {
-            "filesystem": {"rootdirectory": file("data")},
-            "delete": {"enabled": true},
-            "maintenance": {"uploadpurging": {"enabled": false}},
-        },
-        "http": {"addr": "127.0.0.1:0", "secret": "any"},
-    });
-    if let Some(authority) = authority {
-        let identity = authority.local_leaf();
-        write("ca.crt", authority.pem());
-        write("tls.crt", identity.certificate_pem());
-        write("tls.key", identity.key_pem());
-        write("htpasswd", HTPASSWD);
-        config["http"]["tls"] =
-            serde_json::json!({"certificate": file("tls.crt"), "key": file("tls.key")});
-        config["auth"] =
-            serde_json::json!({"htpasswd": {"realm": "wharf", "path": file("htpasswd")}});
+/// A configuration in the making, with the files it names.
+struct Config {
+    folder: TempDir,
+    document: Value,
+}
+
+impl Config {
+    fn new() -> Self {
+        let folder = scratch("registry");
+        let document = json!({
+            "version": "0.1",
+            "log": {"level": "info", "accesslog": {"disabled": true}},
+            "storage": {
+                "filesystem": {"rootdirectory": folder.path().join("data")},
+                "delete": {"enabled": true},
+                "maintenance": {"uploadpurging": {"enabled": false}},
+            },
+            "http": {"addr": "127.0.0.1:0", "secret": "any"},
+        });
+        Self { folder, document }
     }
-    config.to_string()
+
+    fn serve_tls(&mut self, authority: &Authority) {
+        let identity = authority.local_leaf();
+        self.write("ca.crt", authority.pem());
+        self.write("tls.crt", identity.certificate_pem());
+        self.write("tls.key", identity.key_pem());
+        self.document["http"]["tls"] =
+            json!({"certificate": self.path("tls.crt"), "key": self.path("tls.key")});
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).expect("write a registry's file");
+    }
+
+    /// Starts the program with it. It answers when this returns, if only that it wants to know who asks.
+    async fn start(
+        self,
+        program: &str,
+        authority: Option<Authority>,
+        guard: Guard,
+    ) -> Distribution {
+        // JSON is YAML, and needs no care with indentation.
+        self.write("config.yml", &self.document.to_string());
+        let mut command = Command::new(tool(program));
+        command
+            .current_dir(self.folder.path())
+            .env("OTEL_TRACES_EXPORTER", "none")
+            .args(["serve", "config.yml"]);
+        let mut process = Process::spawn(program, &mut command, &self.path("log"));
+        let host = process.ready(async |log| listening(log)).await;
+        let registry = Distribution {
+            host: host.unwrap_or_else(|error| panic!("{error}")),
+            process,
+            folder: self.folder,
+            authority,
+            guard,
+        };
+        let answer = registry
+            .http()
+            .get(&format!("{}/v2/", registry.base_url()))
+            .await;
+        let expected = if guard == Guard::Tokens { 401 } else { 200 };
+        assert_eq!(answer.expect("ask the registry").status, expected);
+        registry
+    }
+}
+
+/// The address that the log tells.
+fn listening(log: &str) -> Result<String, String> {
+    let host = log.split_once("listening on ").and_then(|(_, rest)| {
+        let end = rest.find([',', '"', ' '])?;
+        Some(rest[..end].to_owned())
+    });
+    host.ok_or_else(|| "it has told no address".to_owned())
 }

@@ -20,6 +20,7 @@ pub mod http;
 mod kustomize;
 mod process;
 mod referrers;
+mod token_service;
 mod warden;
 mod wharf;
 
@@ -39,6 +40,7 @@ pub use etcd::Etcd;
 pub use kustomize::KustomizeController;
 pub use process::Process;
 pub use referrers::ReferrersRegistry;
+pub use token_service::{Grant, TokenRequest, TokenService};
 pub use warden::scratch;
 pub use wharf::{Launch, Wharf};
 
