@@ -2,7 +2,8 @@
 //! The client: what all sessions of a process share.
 //!
 //! Settings enter once; [`Session`]s leave, one per repository and [`Access`]. Shared are the connections (per TLS
-//! settings, so that no client certificate is shown for another tenant) and the grants of registries.
+//! settings, so that no client certificate is shown for another tenant), the grants of registries, and the gates before
+//! hosts (`flow`).
 
 use std::{
     collections::HashMap,
@@ -21,6 +22,7 @@ use super::{
     connector::Connector,
     egress::Egress,
     error::Error,
+    flow::{Flow, HostStatus, Patience, Stats},
     hosts::Hosts,
     problem::Problem,
     request::Channel,
@@ -76,6 +78,8 @@ pub struct Timeouts {
     pub document: Duration,
     /// A whole blob, down or up. Default 30 min.
     pub transfer: Duration,
+    /// How long a request may wait for its turn at its host, where it depends on others when that comes. Default 60 s.
+    pub turn: Duration,
     /// How long a body may be slower than [`Self::slow_bytes`] says. Default 30 s.
     pub slow_window: Duration,
     /// The fewest bytes that must arrive in each such time spent waiting. Default 30 KiB, that is 1 KiB/s.
@@ -90,6 +94,7 @@ impl Default for Timeouts {
             response: Duration::from_secs(30),
             document: Duration::from_secs(30),
             transfer: Duration::from_mins(30),
+            turn: Duration::from_secs(60),
             slow_window: Duration::from_secs(30),
             slow_bytes: 30 * 1024,
         }
@@ -142,6 +147,7 @@ struct Shared {
     system_roots: RootCertStore,
     wires: Mutex<Wires>,
     grants: Arc<Grants>,
+    flow: Arc<Flow>,
 }
 
 impl Client {
@@ -153,12 +159,18 @@ impl Client {
             let problem = Problem::Header("the user agent cannot be sent in an HTTP header");
             Error::new("set up the client", "this process", 1, problem)
         })?;
+        let patience = Patience {
+            known: options.retry.longest,
+            total: options.timeouts.turn,
+        };
+        let flow = Flow::new(options.hosts.clone(), patience);
         Ok(Self(Arc::new(Shared {
             user_agent,
             egress: Arc::new(options.egress.clone()),
             system_roots: system_roots(),
             wires: Mutex::default(),
             grants: Arc::default(),
+            flow: Arc::new(flow),
             options,
         })))
     }
@@ -189,6 +201,18 @@ impl Client {
     }
 }
 
+impl Client {
+    /// What was asked of all hosts so far, and what is going on: for metrics.
+    pub fn stats(&self) -> Stats {
+        self.0.flow.stats()
+    }
+
+    /// The hosts that were asked last, at most 1,024, by name.
+    pub fn hosts(&self) -> Vec<HostStatus> {
+        self.0.flow.statuses()
+    }
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
@@ -212,7 +236,7 @@ impl Shared {
             tls: Arc::new(config),
             timeouts: self.options.timeouts,
         };
-        let wire = Wire::new(connector, self.user_agent.clone());
+        let wire = Wire::new(connector, self.user_agent.clone(), self.flow.clone());
         wires.add(fingerprint, wire.clone());
         Ok(wire)
     }

@@ -32,13 +32,13 @@ pub enum ErrorKind {
     Forbidden,
     /// 404.
     NotFound,
-    /// 429.
+    /// 429, or not asked at all: the host asked for no requests for now, or a rate that is set is used up.
     RateLimited,
     /// No address, no connection, or a connection that broke.
     Unreachable,
     /// A certificate that is not accepted, or a handshake that failed.
     Tls,
-    /// A deadline passed, or a body came too slowly.
+    /// A deadline passed, also that of waiting for a turn, or a body came too slowly.
     Timeout,
     /// Content that is not what its digest says.
     DigestMismatch,
@@ -52,6 +52,8 @@ pub enum ErrorKind {
     ManifestInvalid,
     /// 5xx.
     Server,
+    /// A host that is left alone for a while because it did not work.
+    Unavailable,
     /// An address that must not be dialled.
     EgressDenied,
     /// Settings that cannot work.
@@ -77,6 +79,7 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::ManifestInvalid => "manifest_invalid",
             Self::Server => "server",
+            Self::Unavailable => "unavailable",
             Self::EgressDenied => "egress_denied",
             Self::Config => "config",
             Self::Io => "io",
@@ -91,7 +94,7 @@ pub enum Retry {
     Terminal,
     /// Soon, with growing pauses.
     Backoff,
-    /// Not before this time has passed: the registry said so.
+    /// Not before this time has passed: the registry said so, or it is left alone until then.
     After(Duration),
 }
 
@@ -125,6 +128,7 @@ impl Error {
             | ErrorKind::Unreachable
             | ErrorKind::Timeout
             | ErrorKind::Server
+            | ErrorKind::Unavailable
             | ErrorKind::Io => Retry::Backoff,
             _ => Retry::Terminal,
         }

@@ -7,14 +7,14 @@
 //! What it is not: it opens no archive, verifies no signature and reads no Kubernetes object.
 //!
 //! How data flows: every request, whatever host it goes to (registry, token service, redirect target), passes
-//! `request` (authorisation, redirects), then one hyper client, then the one `connector`, which checks the address that
-//! it dials. Bytes leave only through `body`, under a cap and a deadline, and are proved against a digest before they
+//! `request` (authorisation, redirects), then the gate of its host (`flow`), then one hyper client, then the one
+//! `connector`, which checks the address that it dials. Bytes leave only through `body`, under a cap and a deadline, and are proved against a digest before they
 //! are called a manifest or a blob.
 //!
 //! ```text
 //! session, download, push --> request --> auth (challenge, token)
 //!                                |            |
-//!                                +--> wire <--+ --> connector (egress, tls) --> socket
+//!                                +--> wire <--+ --> flow, connector (egress, tls) --> socket
 //! ```
 
 mod access;
@@ -26,6 +26,7 @@ mod connector;
 mod download;
 mod egress;
 mod error;
+mod flow;
 mod hosts;
 mod manifests;
 mod origin;
@@ -45,6 +46,7 @@ pub use auth::{Credentials, DockerConfig, DockerConfigError, Secret};
 pub use client::{Client, Limits, Options, Timeouts};
 pub use egress::{Egress, Network, NetworkError, Refusal};
 pub use error::{Error, ErrorKind, Retry};
+pub use flow::{HostStatus, RateLimit, Stats};
 pub use hosts::{Host, HostLimits, Hosts, Mirror, Rate};
 pub use manifests::{Document, Image, Target};
 pub use proxy::{Proxy, ProxyError};

@@ -8,7 +8,6 @@
 use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::body::Incoming;
 use tokio::sync::OnceCell;
 
 use crate::Repository;
@@ -24,7 +23,7 @@ use super::{
     redirect,
     retry::{Attempts, RetryPolicy},
     scheme,
-    wire::Wire,
+    wire::{Incoming, Wire},
 };
 
 /// What a session sends its requests with.
@@ -112,7 +111,7 @@ impl Reply {
 
 impl Channel {
     pub(crate) fn attempts(&self, operation: String) -> Attempts<'_> {
-        Attempts::new(&self.retry, operation, self.place.clone())
+        Attempts::new(self, operation)
     }
 
     /// The URL of something in the repository, for instance `manifests/latest`.
@@ -130,6 +129,12 @@ impl Channel {
         .ok_or_else(|| Problem::Registry {
             registry: registry.to_owned(),
         })
+    }
+
+    /// The registry, once it is known how it is spoken to.
+    pub(crate) fn home_origin(&self) -> Option<Origin> {
+        let scheme = *self.scheme.get()?;
+        Link::on(scheme, self.repository.registry(), "/").map(|link| link.origin)
     }
 
     /// Makes the request; the reply is a success.

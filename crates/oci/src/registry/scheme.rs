@@ -63,13 +63,15 @@ async fn probe(wire: &Wire, registry: &str) -> Result<Scheme, Problem> {
 /// Plain HTTP after HTTPS failed, if that failure leaves it open. If both fail, HTTPS is what is told of, unless the
 /// other side does not speak TLS.
 async fn plain_after(wire: &Wire, registry: &str, problem: Problem) -> Result<Scheme, Problem> {
-    let Problem::Connect(error) = &problem else {
-        return Err(problem);
+    let (is_open, is_not_tls) = match &problem {
+        Problem::Connect(error) => (error.leaves_plain_http_open(), error.is_not_tls()),
+        // It is known already that nothing answers there.
+        Problem::NotAsked { refusal, .. } => (refusal.is_unreachable(), false),
+        _ => (false, false),
     };
-    if !error.leaves_plain_http_open() {
+    if !is_open {
         return Err(problem);
     }
-    let is_not_tls = error.is_not_tls();
     match ping(wire, registry, Scheme::Http).await {
         Ok(()) => Ok(Scheme::Http),
         Err(plain) if is_not_tls => Err(plain),
