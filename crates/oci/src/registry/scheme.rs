@@ -5,7 +5,7 @@
 //! Then HTTPS is tried first and HTTP beside it after a moment, because some HTTP servers wait for the end of a line
 //! that a TLS handshake does not contain. A certificate that is not accepted is an answer in TLS, and final.
 
-use std::{net::IpAddr, pin::pin, time::Duration};
+use std::{future::ready, net::IpAddr, pin::pin, time::Duration};
 
 use futures::future::{Either, select};
 use http::{Method, Request, StatusCode};
@@ -45,24 +45,32 @@ pub(crate) async fn choose(
         })
 }
 
+/// Each way is tried once: a second try beside one that is not finished would wait for it where the host lets in one
+/// request at a time.
 async fn probe(wire: &Wire, registry: &str) -> Result<Scheme, Problem> {
     let mut secure = pin!(ping(wire, registry, Scheme::Https));
     match timeout(HEAD_START, &mut secure).await {
         Ok(Ok(())) => return Ok(Scheme::Https),
-        Ok(Err(problem)) => return plain_after(wire, registry, problem).await,
+        Ok(Err(problem)) => return plain_after(problem, ping(wire, registry, Scheme::Http)).await,
         Err(_) => {}
     }
     match select(secure, pin!(ping(wire, registry, Scheme::Http))).await {
         Either::Left((Ok(()), _)) => Ok(Scheme::Https),
         Either::Right((Ok(()), _)) => Ok(Scheme::Http),
-        Either::Left((Err(problem), _)) => plain_after(wire, registry, problem).await,
-        Either::Right((Err(_), secure)) => secure.await.map(|()| Scheme::Https),
+        Either::Left((Err(problem), plain)) => plain_after(problem, plain).await,
+        Either::Right((Err(plain), secure)) => match secure.await {
+            Ok(()) => Ok(Scheme::Https),
+            Err(problem) => plain_after(problem, ready(Err(plain))).await,
+        },
     }
 }
 
 /// Plain HTTP after HTTPS failed, if that failure leaves it open. If both fail, HTTPS is what is told of, unless the
 /// other side does not speak TLS.
-async fn plain_after(wire: &Wire, registry: &str, problem: Problem) -> Result<Scheme, Problem> {
+async fn plain_after(
+    problem: Problem,
+    plain: impl Future<Output = Result<(), Problem>>,
+) -> Result<Scheme, Problem> {
     let (is_open, is_not_tls) = match &problem {
         Problem::Connect(error) => (error.leaves_plain_http_open(), error.is_not_tls()),
         // It is known already that nothing answers there.
@@ -72,7 +80,7 @@ async fn plain_after(wire: &Wire, registry: &str, problem: Problem) -> Result<Sc
     if !is_open {
         return Err(problem);
     }
-    match ping(wire, registry, Scheme::Http).await {
+    match plain.await {
         Ok(()) => Ok(Scheme::Http),
         Err(plain) if is_not_tls => Err(plain),
         Err(_) => Err(problem),

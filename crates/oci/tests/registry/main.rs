@@ -8,6 +8,8 @@ mod support;
 mod auth;
 /// Answers that are wrong, late, endless or cut off.
 mod faults;
+/// How much a host is asked: closed windows, concurrency, rate, budget, circuit breaker.
+mod flow;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
 /// Redirects and upload places, and where credentials do not go.
