@@ -13,7 +13,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use wharf_oci::registry::{Client, Options};
+use wharf_oci::registry::{Client, Options, Stats};
 
 use super::{
     Failure,
@@ -29,7 +29,7 @@ use crate::{
     source::SourceId,
     store::{self, Store},
     telemetry::{
-        Metrics,
+        Metrics, RegistryCounts,
         logs::{self, Encoding, LevelFilter},
     },
 };
@@ -160,7 +160,7 @@ impl Process {
             stop.clone(),
         ));
         if let Some(listener) = self.sockets.metrics {
-            let page = MetricsPage::new(render(&self.metrics, &self.tools.store));
+            let page = MetricsPage::new(render(&self.metrics, &self.tools));
             tasks.spawn(serve(listener, page, Limits::default(), stop.clone()));
         }
         if let Some(listener) = self.sockets.health {
@@ -265,13 +265,32 @@ async fn collect(store: &Store) {
     }
 }
 
-fn render(metrics: &Metrics, store: &Store) -> crate::serve::Render {
-    let (metrics, store) = (metrics.clone(), store.clone());
+fn render(metrics: &Metrics, tools: &Tools) -> crate::serve::Render {
+    let (metrics, store, client) = (metrics.clone(), tools.store.clone(), tools.client.clone());
     Arc::new(move || {
+        metrics.set_registries(&counts(client.stats()));
         let usage = store.usage();
         metrics.set_store(usage.bytes, usage.artifacts);
         metrics.render()
     })
+}
+
+fn counts(stats: Stats) -> RegistryCounts {
+    RegistryCounts {
+        requests: stats.requests,
+        refused: stats.refused,
+        retries: stats.retries,
+        retries_refused: stats.retries_refused,
+        waits: stats.waits,
+        waited: stats.waited,
+        closings: stats.closings,
+        breaker_opens: stats.breaker_opens,
+        hosts_closed: stats.hosts_closed,
+        hosts_broken: stats.hosts_broken,
+        in_flight: stats.in_flight,
+        waiting: stats.waiting,
+        lowest_remaining: stats.lowest_remaining,
+    }
 }
 
 /// Starts logging.

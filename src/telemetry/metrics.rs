@@ -18,6 +18,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::registries::{Registries, RegistryCounts};
+
 const KIND: &str = "OCIRepository";
 
 /// All metrics of one process. Clones count into the same.
@@ -31,6 +33,7 @@ struct Shared {
     store_bytes: Gauge,
     store_artifacts: Gauge,
     queue_depth: Gauge,
+    registries: Registries,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -55,6 +58,7 @@ impl Metrics {
             store_bytes: Gauge::default(),
             store_artifacts: Gauge::default(),
             queue_depth: Gauge::default(),
+            registries: Registries::default(),
         };
         metrics.register();
         Self(Arc::new(metrics))
@@ -83,6 +87,11 @@ impl Metrics {
     pub fn set_queue_depth(&self, depth: usize) {
         let depth = i64::try_from(depth).unwrap_or(i64::MAX);
         self.0.queue_depth.set(depth);
+    }
+
+    /// What the registry client has counted so far.
+    pub fn set_registries(&self, counts: &RegistryCounts) {
+        self.0.registries.set(counts);
     }
 
     /// Everything in the `OpenMetrics` text format.
@@ -135,6 +144,7 @@ impl Shared {
             "Objects that wait for their turn",
             self.queue_depth.clone(),
         );
+        self.registries.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("wharf_build", "The version of this process", version);
     }
@@ -155,7 +165,7 @@ fn duration_histogram() -> Histogram {
     Histogram::new(exponential_buckets_range(0.01, 1800.0, 10))
 }
 
-fn saturated(number: u64) -> i64 {
+pub(super) fn saturated(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
