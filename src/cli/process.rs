@@ -13,6 +13,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use wharf_oci::registry::Stats;
 
 use super::{
     Failure,
@@ -28,7 +29,7 @@ use crate::{
     source::SourceId,
     store::{self, Store},
     telemetry::{
-        Metrics,
+        Metrics, RegistryCounts,
         logs::{self, Encoding, LevelFilter},
     },
 };
@@ -269,10 +270,29 @@ fn render(metrics: &Metrics, tools: &Tools) -> crate::serve::Render {
         let dials = client.dials();
         let refused = dials.refused_by_reason();
         metrics.set_dials(dials.made, refused.map(|(reason, n)| (reason.as_str(), n)));
+        metrics.set_registries(&counts(client.stats()));
         let usage = store.usage();
         metrics.set_store(usage.bytes, usage.artifacts);
         metrics.render()
     })
+}
+
+fn counts(stats: Stats) -> RegistryCounts {
+    RegistryCounts {
+        requests: stats.requests,
+        refused: stats.refused,
+        retries: stats.retries,
+        retries_refused: stats.retries_refused,
+        waits: stats.waits,
+        waited: stats.waited,
+        closings: stats.closings,
+        breaker_opens: stats.breaker_opens,
+        hosts_closed: stats.hosts_closed,
+        hosts_broken: stats.hosts_broken,
+        in_flight: stats.in_flight,
+        waiting: stats.waiting,
+        lowest_remaining: stats.lowest_remaining,
+    }
 }
 
 /// Starts logging.

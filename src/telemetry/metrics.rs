@@ -22,6 +22,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use super::registries::{Registries, RegistryCounts};
+
 const KIND: &str = "OCIRepository";
 
 /// All metrics of one process. Clones count into the same.
@@ -37,6 +39,7 @@ struct Shared {
     queue_depth: Gauge,
     dials: Counter,
     refused_dials: Family<Reason, Counter>,
+    registries: Registries,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -68,6 +71,7 @@ impl Metrics {
             queue_depth: Gauge::default(),
             dials: Counter::default(),
             refused_dials: Family::default(),
+            registries: Registries::default(),
         };
         metrics.register();
         Self(Arc::new(metrics))
@@ -106,6 +110,11 @@ impl Metrics {
             let counter = self.0.refused_dials.get_or_create(&Reason { reason });
             counter.inner().store(count, Ordering::Relaxed);
         }
+    }
+
+    /// What the registry client has counted so far.
+    pub fn set_registries(&self, counts: &RegistryCounts) {
+        self.0.registries.set(counts);
     }
 
     /// Everything in the `OpenMetrics` text format.
@@ -168,6 +177,7 @@ impl Shared {
             "Addresses and hosts that the egress rules refused",
             self.refused_dials.clone(),
         );
+        self.registries.register(registry);
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("wharf_build", "The version of this process", version);
     }
@@ -188,7 +198,7 @@ fn duration_histogram() -> Histogram {
     Histogram::new(exponential_buckets_range(0.01, 1800.0, 10))
 }
 
-fn saturated(number: u64) -> i64 {
+pub(super) fn saturated(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 

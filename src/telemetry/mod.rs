@@ -7,5 +7,7 @@
 mod line;
 pub mod logs;
 mod metrics;
+mod registries;
 
 pub use metrics::Metrics;
+pub use registries::RegistryCounts;

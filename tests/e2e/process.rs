@@ -261,6 +261,20 @@ async fn health_readiness_and_metrics_are_served() {
     ] {
         assert!(line.contains(label), "{metrics}");
     }
+    let answered = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("wharf_registry_requests_total{code=\"2xx\"} "));
+    assert!(
+        answered.is_some_and(|number| number.parse::<u64>().unwrap() >= 3),
+        "{metrics}"
+    );
+    for series in [
+        "wharf_registry_requests_total{code=\"429\"} 0",
+        "wharf_registry_hosts_suspended{state=\"broken\"} 0",
+        "wharf_registry_requests_in_flight 0",
+    ] {
+        assert!(metrics.lines().any(|line| line == series), "{metrics}");
+    }
     for absent in [
         "ocirepository/apps/app/nothing.tar.gz",
         "ocirepository/apps/app/",

@@ -3,21 +3,21 @@
 //!
 //! Every byte that a registry sends after a head passes [`Chunks`].
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use serde::Deserialize;
 use tokio::time::{Instant, timeout};
 
 use super::{
     auth::Credentials,
     client::Timeouts,
+    flow::wishes,
     origin::Origin,
     problem::{Answer, AskedBy, Problem, clean},
-    wire::Wire,
+    wire::{Incoming, Wire},
 };
 
 /// What is read of an answer that is an error.
@@ -174,7 +174,7 @@ pub(crate) async fn answer(
     wire: &Wire,
 ) -> Answer {
     let status = response.status();
-    let retry_after = retry_after(response.headers());
+    let retry_after = wishes::retry_after(response.headers(), SystemTime::now());
     let media_type = content_type(response.headers());
     let words = error_words(&start_of(response, host, wire).await, &media_type);
     let token = sent
@@ -214,18 +214,6 @@ async fn start_of(response: Response<Incoming>, host: &Origin, wire: &Wire) -> V
         }
     }
     start
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
-    // A day is as good as never, and arithmetic stays safe.
-    Some(Duration::from_secs(seconds.min(24 * 3600)))
 }
 
 #[derive(Deserialize)]
@@ -282,19 +270,5 @@ mod tests {
             error_words(b"<html><script>", "text/html"),
             "with a text/html document that is not a registry's error"
         );
-    }
-
-    #[test]
-    fn retry_after_is_seconds_within_reason() {
-        let of = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::RETRY_AFTER, value.parse().unwrap());
-            retry_after(&headers).map(|pause| pause.as_secs())
-        };
-        assert_eq!(of("7"), Some(7));
-        assert_eq!(of("18446744073709551615"), Some(86400));
-        for odd in ["-1", "soon", "1.5", "99999999999999999999999"] {
-            assert_eq!(of(odd), None, "{odd}");
-        }
     }
 }

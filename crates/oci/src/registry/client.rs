@@ -2,8 +2,8 @@
 //! The client: what all sessions of a process share.
 //!
 //! Settings enter once; [`Session`]s leave, one per repository and [`Access`]. Shared are the connections (per TLS
-//! settings and proxy, so that no client certificate or password is shown for another tenant), the grants of registries
-//! and which of them speak plain HTTP.
+//! settings and proxy, so that no client certificate or password is shown for another tenant), the grants of registries,
+//! which of them speak plain HTTP, and the gates before hosts (`flow`).
 
 use std::{
     collections::HashMap,
@@ -23,6 +23,7 @@ use super::{
     connector::Connector,
     egress::{Dials, Egress, Gate},
     error::Error,
+    flow::{Flow, HostStatus, Patience, Stats},
     hosts::{Hosts, Mirror},
     mirrors::{self, Healths, MirrorStatus, Reader},
     problem::Problem,
@@ -86,6 +87,8 @@ pub struct Timeouts {
     pub document: Duration,
     /// A whole blob, down (all attempts together) or up. Default 30 min.
     pub transfer: Duration,
+    /// How long a request may wait for its turn at its host, where it depends on others when that comes. Default 60 s.
+    pub turn: Duration,
     /// How long a body may be slower than [`Self::slow_bytes`] says. Default 30 s.
     pub slow_window: Duration,
     /// The fewest bytes that must arrive in each such time spent waiting. Default 30 KiB, that is 1 KiB/s.
@@ -101,6 +104,7 @@ impl Default for Timeouts {
             response: Duration::from_secs(30),
             document: Duration::from_secs(30),
             transfer: Duration::from_mins(30),
+            turn: Duration::from_secs(60),
             slow_window: Duration::from_secs(30),
             slow_bytes: 30 * 1024,
         }
@@ -174,6 +178,7 @@ struct Shared {
     proxy: Arc<ProxyRules>,
     schemes: Arc<Schemes>,
     mirrors: Healths,
+    flow: Arc<Flow>,
 }
 
 impl Client {
@@ -185,6 +190,11 @@ impl Client {
             let problem = Problem::Header("the user agent cannot be sent in an HTTP header");
             Error::new("set up the client", "this process", 1, problem)
         })?;
+        let patience = Patience {
+            known: options.retry.longest,
+            total: options.timeouts.turn,
+        };
+        let flow = Flow::new(options.hosts.clone(), patience);
         Ok(Self(Arc::new(Shared {
             user_agent,
             egress: Arc::new(Gate::new(options.egress.clone())),
@@ -194,6 +204,7 @@ impl Client {
             proxy: Arc::new(options.proxy.clone()),
             schemes: Arc::default(),
             mirrors: Healths::default(),
+            flow: Arc::new(flow),
             options,
         })))
     }
@@ -221,6 +232,18 @@ impl Client {
     /// What mirrors did so far, by name. A mirror is listed when a session was made that has it.
     pub fn mirrors(&self) -> Vec<MirrorStatus> {
         self.0.mirrors.statuses(Instant::now())
+    }
+}
+
+impl Client {
+    /// What was asked of all hosts so far, and what is going on: for metrics.
+    pub fn stats(&self) -> Stats {
+        self.0.flow.stats()
+    }
+
+    /// The hosts that were asked last, at most 1,024, by name.
+    pub fn hosts(&self) -> Vec<HostStatus> {
+        self.0.flow.statuses()
     }
 }
 
@@ -306,7 +329,7 @@ impl Shared {
             user_agent: self.user_agent.clone(),
             timeouts: self.options.timeouts,
         };
-        let wire = Wire::new(connector, fingerprint);
+        let wire = Wire::new(connector, fingerprint, self.flow.clone());
         wires.add(id, wire.clone());
         Ok(wire)
     }

@@ -34,13 +34,13 @@ pub enum ErrorKind {
     Forbidden,
     /// 404.
     NotFound,
-    /// 429.
+    /// 429, or not asked at all: the host asked for no requests for now, or a rate that is set is used up.
     RateLimited,
     /// No address, no connection, or a connection that broke.
     Unreachable,
     /// A certificate that is not accepted, or a handshake that failed.
     Tls,
-    /// A deadline passed, or a body came too slowly.
+    /// A deadline passed, also that of waiting for a turn, or a body came too slowly.
     Timeout,
     /// Content that is not what its digest says.
     DigestMismatch,
@@ -54,6 +54,8 @@ pub enum ErrorKind {
     ManifestInvalid,
     /// 5xx.
     Server,
+    /// A host that is left alone for a while because it did not work.
+    Unavailable,
     /// An address that must not be dialled, or another of the egress rules.
     EgressDenied,
     /// A proxy that refuses, wants other credentials, or is none.
@@ -81,6 +83,7 @@ impl ErrorKind {
             Self::Protocol => "protocol",
             Self::ManifestInvalid => "manifest_invalid",
             Self::Server => "server",
+            Self::Unavailable => "unavailable",
             Self::EgressDenied => "egress_denied",
             Self::Proxy => "proxy",
             Self::Config => "config",
@@ -96,7 +99,7 @@ pub enum Retry {
     Terminal,
     /// Soon, with growing pauses.
     Backoff,
-    /// Not before this time has passed: the registry said so.
+    /// Not before this time has passed: the registry said so, or it is left alone until then.
     After(Duration),
 }
 
@@ -137,6 +140,7 @@ impl Error {
             | ErrorKind::Unreachable
             | ErrorKind::Timeout
             | ErrorKind::Server
+            | ErrorKind::Unavailable
             | ErrorKind::Io => Retry::Backoff,
             _ => Retry::Terminal,
         }

@@ -7,14 +7,14 @@
 //! What it is not: it opens no archive, verifies no signature and reads no Kubernetes object.
 //!
 //! How data flows: every request, whatever host it goes to (registry, token service, redirect target), passes
-//! `request` (authorisation, redirects), then one hyper client, then the one `connector`, which checks the address that
-//! it dials. Bytes leave only through `body`, under a cap and a deadline, and are proved against a digest before they
+//! `request` (authorisation, redirects), then the gate of its host (`flow`), then one hyper client, then the one
+//! `connector`, which checks the address that it dials. Bytes leave only through `body`, under a cap and a deadline, and are proved against a digest before they
 //! are called a manifest or a blob.
 //!
 //! ```text
 //! manifests, tags, referrers, download, push --> request --> auth (challenge, token)
 //!                                                   |            |
-//!                                                   +--> wire <--+ --> connector (egress, proxy, tls) --> socket
+//!                                                   +--> wire <--+ --> flow, connector (egress, proxy, tls) --> socket
 //! ```
 
 mod access;
@@ -26,6 +26,7 @@ mod connector;
 mod download;
 mod egress;
 mod error;
+mod flow;
 mod hosts;
 mod manifests;
 mod mirrors;
@@ -55,6 +56,7 @@ pub use egress::{
     Refusal, StrictEgress,
 };
 pub use error::{Error, ErrorKind, Retry};
+pub use flow::{HostStatus, RateLimit, Stats};
 pub use hosts::{Host, HostLimits, Hosts, Mirror, MirrorError, Rate, RateError};
 pub use manifests::{Document, Image, Target};
 pub use mirrors::MirrorStatus;

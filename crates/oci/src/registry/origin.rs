@@ -40,10 +40,17 @@ pub(crate) struct Origin {
     pub(crate) port: u16,
 }
 
+impl Origin {
+    /// Whether the port is the usual one of the scheme, and so is left out where the host is written.
+    pub(crate) fn has_default_port(&self) -> bool {
+        self.port == self.scheme.default_port()
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme.name(), self.host)?;
-        if self.port == self.scheme.default_port() {
+        if self.has_default_port() {
             return Ok(());
         }
         write!(f, ":{}", self.port)

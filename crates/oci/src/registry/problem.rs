@@ -10,7 +10,13 @@ use http::StatusCode;
 
 use crate::{Digest, ManifestError, Tag};
 
-use super::{connector::ConnectError, error::ErrorKind, origin::Origin, tls::TlsError};
+use super::{
+    connector::ConnectError,
+    error::ErrorKind,
+    flow::{self, Refusal},
+    origin::Origin,
+    tls::TlsError,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Problem {
@@ -70,6 +76,9 @@ pub(crate) enum Problem {
     /// Whoever redirects at once from plain HTTP is not who answers there.
     #[error("{host} only redirects: do not ask for plain HTTP (`insecure`)")]
     PlainRedirect { host: Origin },
+    /// Nothing was sent: the gate of the host did not let it pass.
+    #[error("{}", flow::refused(host, refusal))]
+    NotAsked { host: Origin, refusal: Refusal },
     #[error("no answer within {} s while waiting for {what} from {host}", after.as_secs_f32())]
     Timeout {
         host: Origin,
@@ -184,6 +193,7 @@ impl Problem {
             Self::Connect(error) | Self::Verified(error) => error.kind(),
             Self::OtherScheme(problem) => problem.kind(),
             Self::Broken { .. } => ErrorKind::Unreachable,
+            Self::NotAsked { refusal, .. } => refusal.kind(),
             Self::Timeout { .. } | Self::TooSlow { .. } | Self::Stalled { .. } => {
                 ErrorKind::Timeout
             }
@@ -245,10 +255,24 @@ impl Problem {
         }
     }
 
-    /// How long the other side asked us to wait.
+    /// How long the other side asked us to wait, or is left alone.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.retry_after,
+            Self::NotAsked { refusal, .. } => refusal.left(),
+            _ => None,
+        }
+    }
+
+    /// The host that it is about, where that is known with scheme and port.
+    pub(crate) fn host(&self) -> Option<&Origin> {
+        match self {
+            Self::Answer { host, .. }
+            | Self::Token { host, .. }
+            | Self::Broken { host, .. }
+            | Self::NotAsked { host, .. }
+            | Self::Timeout { host, .. }
+            | Self::TooSlow { host, .. } => Some(host),
             _ => None,
         }
     }
@@ -317,13 +341,19 @@ impl Answer {
         }
     }
 
-    /// The statuses that Flux tries again on.
     fn is_transient(&self) -> bool {
-        matches!(
-            self.status.as_u16(),
-            408 | 429 | 499 | 500 | 502 | 503 | 504 | 522
-        )
+        is_transient(self.status)
     }
+}
+
+/// Whether the same request may well be answered otherwise a moment later: what Flux tries again on, 425 (RFC 8470) and
+/// the other statuses by which a proxy before the registry tells that it does not reach it (520 to 524). Not 501, 505
+/// and the rest of the 5xx, which say that the request itself is not understood or not wanted.
+pub(crate) fn is_transient(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        408 | 425 | 429 | 499 | 500 | 502 | 503 | 504 | 520..=524
+    )
 }
 
 impl std::fmt::Display for Answer {

@@ -166,7 +166,7 @@ impl Channel {
 
     async fn referrers_body(
         &self,
-        response: http::Response<hyper::body::Incoming>,
+        response: http::Response<super::wire::Incoming>,
         host: &Origin,
     ) -> Result<Bytes, Problem> {
         let limit = self.limits.manifest;

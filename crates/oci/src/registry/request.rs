@@ -13,7 +13,6 @@ use std::{
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request,
 };
-use hyper::body::Incoming;
 
 use crate::Repository;
 
@@ -28,7 +27,7 @@ use super::{
     redirect,
     retry::{Attempts, RetryPolicy},
     scheme::Home,
-    wire::Wire,
+    wire::{Incoming, Wire},
 };
 
 /// What a session sends its requests with.
@@ -187,7 +186,7 @@ impl Reply {
 
 impl Channel {
     pub(crate) fn attempts(&self, operation: String) -> Attempts<'_> {
-        Attempts::new(&self.retry, operation, self.place.clone())
+        Attempts::new(self, operation)
     }
 
     /// The URL of something in the repository, for instance `manifests/latest`.
@@ -202,6 +201,12 @@ impl Channel {
         .ok_or_else(|| Problem::Registry {
             registry: registry.to_owned(),
         })
+    }
+
+    /// The registry, once it is known how it is spoken to.
+    pub(crate) fn home_origin(&self) -> Option<Origin> {
+        let scheme = self.scheme.known()?;
+        Link::on(scheme, self.repository.registry(), "/").map(|link| link.origin)
     }
 
     /// Makes the request; the reply is a success.

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Trying again: the decision, which is pure, and the waiting.
 //!
-//! [`pause`] decides from a problem, the attempt's number and a random value; [`Attempts`] counts and sleeps. Budgets
-//! and circuit breakers per host belong here and nowhere else when they come.
+//! [`pause`] decides from a problem, the attempt's number and a random value; [`Attempts`] counts, asks `flow` whether
+//! the host can bear another attempt, and sleeps.
 
 use std::time::Duration;
 
-use super::{error::Error, problem::Problem};
+use super::{error::Error, problem::Problem, request::Channel};
 
 /// How often and how fast a failed operation is tried again.
 #[derive(Clone, Debug)]
@@ -51,18 +51,16 @@ pub(crate) fn pause(
 
 /// The attempts at one operation.
 pub(crate) struct Attempts<'a> {
-    policy: &'a RetryPolicy,
+    channel: &'a Channel,
     operation: String,
-    place: String,
     made: u32,
 }
 
 impl<'a> Attempts<'a> {
-    pub(crate) fn new(policy: &'a RetryPolicy, operation: String, place: String) -> Self {
+    pub(crate) fn new(channel: &'a Channel, operation: String) -> Self {
         Self {
-            policy,
+            channel,
             operation,
-            place,
             made: 0,
         }
     }
@@ -70,19 +68,34 @@ impl<'a> Attempts<'a> {
     /// Counts a failure: waits and returns if the operation is to be tried again, else gives the error to return.
     pub(crate) async fn failed(&mut self, problem: Problem) -> Result<(), Error> {
         self.made += 1;
-        let Some(pause) = pause(self.policy, self.made, &problem, fastrand::f64()) else {
+        let pause = pause(&self.channel.retry, self.made, &problem, fastrand::f64());
+        let Some(pause) = pause.filter(|_| self.may_retry(&problem)) else {
             return Err(self.error(problem));
         };
-        tracing::debug!(operation = %self.operation, place = %self.place, attempt = self.made, %problem, "will try again");
+        tracing::debug!(operation = %self.operation, place = %self.channel.place, attempt = self.made, %problem, "will try again");
         tokio::time::sleep(pause).await;
         Ok(())
+    }
+
+    /// Whether the host's budget allows another attempt. Who comes back when the host said so needs none.
+    fn may_retry(&self, problem: &Problem) -> bool {
+        let flow = &self.channel.home.flow;
+        if problem.retry_after().is_some() {
+            flow.retried_as_asked();
+            return true;
+        }
+        let home = self.channel.home_origin();
+        match problem.host().or(home.as_ref()) {
+            Some(host) => flow.may_retry(host),
+            None => true,
+        }
     }
 
     /// The error for a problem that is not worth another attempt, after [`Self::failed`] was or was not called.
     fn error(&self, problem: Problem) -> Error {
         Error::new(
             self.operation.as_str(),
-            self.place.as_str(),
+            self.channel.place.as_str(),
             self.made,
             problem,
         )
@@ -114,13 +127,13 @@ mod tests {
     #[test]
     fn only_what_may_pass_is_tried_again() {
         let policy = RetryPolicy::default();
-        for status in [408, 429, 500, 502, 503, 504] {
+        for status in [408, 425, 429, 499, 500, 502, 503, 504, 520, 522, 524] {
             assert!(
                 pause(&policy, 1, &answered(status, None), 0.5).is_some(),
                 "{status}"
             );
         }
-        for status in [400, 401, 403, 404, 405, 501, 307] {
+        for status in [400, 401, 403, 404, 405, 501, 505, 507, 511, 519, 525, 307] {
             assert_eq!(
                 pause(&policy, 1, &answered(status, None), 0.5),
                 None,

@@ -11,6 +11,7 @@
 
 use std::{
     collections::HashMap,
+    future::ready,
     net::IpAddr,
     pin::pin,
     sync::{
@@ -127,6 +128,15 @@ impl Home {
         }
     }
 
+    /// The scheme to speak, if it is known; sends nothing.
+    pub(crate) fn known(&self) -> Option<Scheme> {
+        if !self.is_open {
+            return Some(Scheme::Https);
+        }
+        let now = Instant::now();
+        self.schemes.slot(&self.key, now).known(now)
+    }
+
     /// Looks at a failure of a request by this scheme. If it speaks for the other one, what was found is forgotten, and
     /// the problem is one after which another attempt makes sense.
     pub(crate) fn doubt(&self, spoken: Scheme, problem: Problem) -> Problem {
@@ -215,32 +225,42 @@ impl Slot {
     }
 }
 
+/// Each way is tried once: a second try beside one that is not finished would wait for it where the host lets in one
+/// request at a time.
 async fn probe(wire: &Wire, registry: &str) -> Result<Scheme, Problem> {
     let mut secure = pin!(ping(wire, registry, Scheme::Https));
     match timeout(HEAD_START, &mut secure).await {
         Ok(Ok(())) => return Ok(Scheme::Https),
-        Ok(Err(problem)) => return plain_after(wire, registry, problem).await,
+        Ok(Err(problem)) => return plain_after(problem, ping(wire, registry, Scheme::Http)).await,
         Err(_) => {}
     }
     match select(secure, pin!(ping(wire, registry, Scheme::Http))).await {
         Either::Left((Ok(()), _)) => Ok(Scheme::Https),
         Either::Right((Ok(()), _)) => Ok(Scheme::Http),
-        Either::Left((Err(problem), _)) => plain_after(wire, registry, problem).await,
-        Either::Right((Err(_), secure)) => secure.await.map(|()| Scheme::Https),
+        Either::Left((Err(problem), plain)) => plain_after(problem, plain).await,
+        Either::Right((Err(plain), secure)) => match secure.await {
+            Ok(()) => Ok(Scheme::Https),
+            Err(problem) => plain_after(problem, ready(Err(plain))).await,
+        },
     }
 }
 
 /// Plain HTTP after HTTPS failed, if that failure leaves it open. If both fail, HTTPS is what is told of, unless the
 /// other side does not speak TLS.
-async fn plain_after(wire: &Wire, registry: &str, problem: Problem) -> Result<Scheme, Problem> {
-    let Problem::Connect(error) = &problem else {
-        return Err(problem);
+async fn plain_after(
+    problem: Problem,
+    plain: impl Future<Output = Result<(), Problem>>,
+) -> Result<Scheme, Problem> {
+    let (is_open, is_not_tls) = match &problem {
+        Problem::Connect(error) => (error.leaves_plain_http_open(), error.is_not_tls()),
+        // It is known already that nothing answers there.
+        Problem::NotAsked { refusal, .. } => (refusal.is_unreachable(), false),
+        _ => (false, false),
     };
-    if !error.leaves_plain_http_open() {
+    if !is_open {
         return Err(problem);
     }
-    let is_not_tls = error.is_not_tls();
-    match ping(wire, registry, Scheme::Http).await {
+    match plain.await {
         Ok(()) => Ok(Scheme::Http),
         Err(Problem::NotHttp { host }) if is_not_tls => Err(Problem::NeitherScheme { host }),
         Err(plain) if is_not_tls => Err(plain),

@@ -15,7 +15,6 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use http::{Method, Response};
-use hyper::body::Incoming;
 use tokio::sync::mpsc;
 
 use crate::Tag;
@@ -30,6 +29,7 @@ use super::{
     problem::Problem,
     request::{Ask, Channel},
     tag_page::{self, Listed},
+    wire::Incoming,
 };
 
 /// How many tags a page is asked to have. Registries give fewer if they want to.

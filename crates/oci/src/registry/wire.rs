@@ -1,14 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One request and the head of its answer, over pooled connections.
 //!
-//! Knows no authorisation and follows nothing. All that hyper can say of a failure is turned into a [`Problem`] here.
+//! Knows no authorisation and follows nothing. Nothing is sent before the gate of the host lets it pass (`flow`). All that
+//! hyper can say of a failure is turned into a [`Problem`] here.
 
-use std::{error::Error as _, io, time::Duration};
+use std::{
+    error::Error as _,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::{BodyExt, Empty, combinators::UnsyncBoxBody};
-use hyper::body::Incoming;
 use hyper_util::{
     client::legacy,
     rt::{TokioExecutor, TokioTimer},
@@ -20,6 +28,7 @@ use crate::Digest;
 use super::{
     client::Timeouts,
     connector::{ConnectError, Connector, client_certificate_refusal},
+    flow::{Flow, Slot},
     origin::{Origin, Scheme},
     problem::Problem,
     proxy::{
@@ -29,7 +38,8 @@ use super::{
 };
 
 const IDLE: Duration = Duration::from_secs(60);
-const IDLE_PER_HOST: usize = 16;
+/// As many as are used at the same time by default: a connection that is closed at once was made in vain.
+const IDLE_PER_HOST: usize = 32;
 
 /// What tells wires apart.
 pub(crate) type WireId = (Digest, RouteId);
@@ -50,11 +60,52 @@ pub(crate) struct Wire {
     route: Route,
     /// Of the TLS settings.
     fingerprint: Digest,
+    pub(crate) flow: Arc<Flow>,
     pub(crate) timeouts: Timeouts,
 }
 
+/// The body of an answer. Its request counts as under way as long as there is something to read of it.
+pub(crate) struct Incoming {
+    body: hyper::body::Incoming,
+    slot: Option<Slot>,
+}
+
+impl Incoming {
+    /// Only the body of a read that succeeded keeps its place: that is where the bytes are. What is left of other
+    /// answers, challenges and redirects above all, may lie unread while the next request waits for a place, and would
+    /// keep it waiting for ever.
+    fn new(body: hyper::body::Incoming, keeps_place: bool, slot: Option<Slot>) -> Self {
+        let slot = slot.filter(|_| keeps_place && !body.is_end_stream());
+        Self { body, slot }
+    }
+}
+
+impl http_body::Body for Incoming {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            self.slot = None;
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 impl Wire {
-    pub(crate) fn new(connector: Connector, fingerprint: Digest) -> Self {
+    pub(crate) fn new(connector: Connector, fingerprint: Digest, flow: Arc<Flow>) -> Self {
         let timeouts = connector.timeouts;
         let (user_agent, route) = (connector.user_agent.clone(), connector.route.clone());
         let client = legacy::Client::builder(TokioExecutor::new())
@@ -67,6 +118,7 @@ impl Wire {
             user_agent,
             route,
             fingerprint,
+            flow,
             timeouts,
         }
     }
@@ -76,7 +128,8 @@ impl Wire {
         (self.fingerprint.clone(), self.route.id())
     }
 
-    /// Sends a request and waits for the head of the answer, for `limit` at most.
+    /// Waits for the host's turn, sends a request and waits for the head of the answer, for `limit` at most once it is
+    /// sent.
     pub(crate) async fn send(
         &self,
         host: &Origin,
@@ -95,6 +148,21 @@ impl Wire {
         if let Some(value) = self.route.authorization(host) {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
+        let is_read = request.method() == Method::GET;
+        let ticket = self.flow.enter(host).await?;
+        let answer = self.exchange(host, request, limit).await;
+        let slot = ticket.settle(&answer);
+        let response = answer?;
+        let keeps_place = is_read && response.status().is_success();
+        Ok(response.map(|body| Incoming::new(body, keeps_place, slot)))
+    }
+
+    async fn exchange(
+        &self,
+        host: &Origin,
+        request: Request<Body>,
+        limit: Duration,
+    ) -> Result<Response<hyper::body::Incoming>, Problem> {
         match timeout(limit, self.client.request(request)).await {
             Ok(Ok(response)) => self.of_target(host, response),
             Ok(Err(error)) => Err(problem(error, host)),
@@ -110,8 +178,8 @@ impl Wire {
     fn of_target(
         &self,
         host: &Origin,
-        response: Response<Incoming>,
-    ) -> Result<Response<Incoming>, Problem> {
+        response: Response<hyper::body::Incoming>,
+    ) -> Result<Response<hyper::body::Incoming>, Problem> {
         let status = response.status();
         if status != StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Ok(response);

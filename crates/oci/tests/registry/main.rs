@@ -12,6 +12,8 @@ mod certificates;
 mod egress;
 /// Answers that are wrong, late, endless or cut off.
 mod faults;
+/// How much a host is asked: closed windows, concurrency, rate, budget, circuit breaker.
+mod flow;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
 /// Manifests that lie, are ambiguous or lead elsewhere, and HEAD requests that are answered badly.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What a registry can do wrong, and how each wrong is done to an honest answer.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -25,6 +25,8 @@ pub enum Fault {
         /// The body.
         body: Bytes,
     },
+    /// This status and the date that is so long from now, in `Retry-After`, instead of doing anything.
+    RetryAt(u16, Duration),
     /// A body of the same length whose last byte is another. Headers are those of the right body.
     WrongDigest,
     /// Another body, whose length is told rightly. The other headers are those of the right body.
@@ -113,6 +115,14 @@ impl Fault {
                 headers,
                 body,
             } => Answer::Reply(scripted(code, &headers, body)),
+            Self::RetryAt(code, wait) => {
+                let date = httpdate::fmt_http_date(SystemTime::now() + wait);
+                Answer::Reply(scripted(
+                    code,
+                    &[("retry-after".into(), date)],
+                    Bytes::new(),
+                ))
+            }
             Self::Redirect(url, code) => {
                 Answer::Reply(scripted(code, &[("location".into(), url)], Bytes::new()))
             }

@@ -5,6 +5,7 @@
 //! or never answered is here too. No credential is kept.
 
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, request};
 
@@ -35,6 +36,12 @@ pub struct Seen {
     pub user_agent: Option<String>,
     /// The status of the answer; `None` while there is none.
     pub status: Option<u16>,
+    /// When its head had been read.
+    pub arrived: Instant,
+    /// When the answer was decided, before any of it was sent.
+    pub answered: Option<Instant>,
+    /// How long the answer asks to wait, by its `Retry-After`, in either form.
+    pub retry_after: Option<Duration>,
 }
 
 /// All requests since the start, or since the last [`Log::clear`].
@@ -71,6 +78,9 @@ impl Log {
             accept: text(header::ACCEPT),
             user_agent: text(header::USER_AGENT),
             status: None,
+            arrived: Instant::now(),
+            answered: None,
+            retry_after: None,
         };
         self.with(|entries| {
             entries.seen.push(seen);
@@ -81,10 +91,13 @@ impl Log {
         })
     }
 
-    pub(crate) fn answered(&self, entry: Entry, status: StatusCode) {
+    pub(crate) fn answered(&self, entry: Entry, status: StatusCode, headers: &HeaderMap) {
         self.with(|entries| {
             if entries.generation == entry.generation {
-                entries.seen[entry.index].status = Some(status.as_u16());
+                let seen = &mut entries.seen[entry.index];
+                seen.status = Some(status.as_u16());
+                seen.answered = Some(Instant::now());
+                seen.retry_after = retry_after(headers);
             }
         });
     }
@@ -103,6 +116,16 @@ impl Log {
     fn with<T>(&self, act: impl FnOnce(&mut Entries) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+/// From now on; what cannot be read asks for nothing.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = header_text(headers, &header::RETRY_AFTER)?;
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(&text).ok()?;
+    date.duration_since(SystemTime::now()).ok()
 }
 
 fn header_text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {

@@ -197,7 +197,9 @@ async fn scripted(shared: &Shared, entry: Entry, call: &Call) -> Answer {
     match answer {
         Answer::Reply(reply) => note(shared, entry, reply),
         Answer::Wire(wire) => {
-            shared.log.answered(entry, wire.status());
+            shared
+                .log
+                .answered(entry, wire.status(), &http::HeaderMap::new());
             let to_head = call.method == Method::HEAD;
             Answer::Wire(if to_head { wire.without_body() } else { wire })
         }
@@ -206,6 +208,6 @@ async fn scripted(shared: &Shared, entry: Entry, call: &Call) -> Answer {
 }
 
 fn note(shared: &Shared, entry: Entry, reply: Reply) -> Answer {
-    shared.log.answered(entry, reply.status());
+    shared.log.answered(entry, reply.status(), reply.headers());
     Answer::Reply(reply)
 }
