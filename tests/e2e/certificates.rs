@@ -25,7 +25,9 @@ fn trusting(name: &str, url: &str, secret: &str) -> Value {
     source
 }
 
-fn secret(name: &str, entries: &[(&str, &str)]) -> Value {
+type Entries<'a> = &'a [(&'a str, &'a str)];
+
+fn secret(name: &str, entries: Entries<'_>) -> Value {
     let mut secret = ca_secret(name, "");
     secret["data"] = json!({});
     for (key, value) in entries {
@@ -113,7 +115,7 @@ async fn a_secret_with_the_wrong_keys_is_told_with_them(world: World) {
     let client = authority.client();
     let (certificate, key) = (client.certificate_pem(), client.key_pem());
     let registry = showing(&authority.local_leaf()).await;
-    let cases: [(&str, &[(&str, &str)], &str); 5] = [
+    let cases: [(&str, Entries<'_>, &str); 5] = [
         (
             "other-key",
             &[("registry.crt", authority.pem())],

@@ -64,7 +64,9 @@ impl Behind {
     }
 }
 
-fn proxy_secret(name: &str, entries: &[(&str, &str)]) -> Value {
+type Entries<'a> = &'a [(&'a str, &'a str)];
+
+fn proxy_secret(name: &str, entries: Entries<'_>) -> Value {
     let mut secret = ca_secret(name, "");
     secret["data"] = json!({});
     for (key, value) in entries {
@@ -109,7 +111,7 @@ async fn a_source_reaches_its_registry_through_the_proxy_of_its_secret_only(worl
     }
 
     // A proxy that is gone is not gone around.
-    let address = proxy.url();
+    let address = proxy.socks_url();
     drop(proxy);
     behind
         .registry
@@ -123,7 +125,7 @@ async fn a_source_reaches_its_registry_through_the_proxy_of_its_secret_only(worl
 
 async fn a_proxy_secret_that_cannot_be_used_is_told(world: World) {
     let behind = Behind::new().await;
-    let cases: [(&str, &[(&str, &str)], &str); 3] = [
+    let cases: [(&str, Entries<'_>, &str); 3] = [
         (
             "wrong-key",
             &[("url", "http://p")],

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::collections::BTreeMap;
-
 use wharf_test_support::tls::{Authority, LOCAL};
 
 use super::*;
 use crate::pipeline::error::chain;
 
-fn secret(entries: &[(&str, &[u8])]) -> Secret {
+type Entries<'a> = &'a [(&'a str, &'a [u8])];
+
+fn secret(entries: Entries<'_>) -> Secret {
     let entries = entries
         .iter()
         .map(|(key, value)| ((*key).to_owned(), value.to_vec()));
     Secret {
         kind: "Opaque".to_owned(),
-        data: BTreeMap::from_iter(entries),
+        data: entries.collect(),
     }
 }
 
@@ -28,7 +28,7 @@ fn told<T: std::fmt::Debug>(result: Result<T, StageError>) -> (Stage, String) {
 
 #[test]
 fn a_proxy_is_read_with_its_name_and_password() {
-    let full: &[(&str, &[u8])] = &[
+    let full: Entries<'_> = &[
         ("address", b"http://proxy.example:3128"),
         ("username", b"robot"),
         ("password", b"canary"),
@@ -44,7 +44,7 @@ fn a_proxy_is_read_with_its_name_and_password() {
 fn a_secret_without_a_usable_proxy_is_told_without_its_content() {
     let long = format!("http://canary.example/{}", "a".repeat(2048));
     let huge = vec![b'a'; 1 << 20];
-    let cases: [(&[(&str, &[u8])], &str); 9] = [
+    let cases: [(Entries<'_>, &str); 9] = [
         (&[], "has the keys [], it wants 'address'"),
         (&[("Address", b"http://canary")], "has the keys [Address]"),
         (&[("address", b"")], "it wants 'address'"),
@@ -82,7 +82,7 @@ fn trust_is_read_from_new_keys_and_old_ones() {
         leaf.certificate_pem().as_bytes(),
         leaf.key_pem().as_bytes(),
     );
-    let cases: [&[(&str, &[u8])]; 6] = [
+    let cases: [Entries<'_>; 6] = [
         &[("ca.crt", ca)],
         &[("caFile", ca)],
         &[("ca.crt", ca), ("caFile", b"garbage")],
@@ -104,7 +104,7 @@ fn trust_that_is_missing_or_broken_is_told_with_the_keys() {
     let huge = b"-----BEGIN CERTIFICATE-----\n".repeat(50_000);
     let many: Vec<String> = (0..30).map(|number| format!("key-{number:02}")).collect();
     let many: Vec<(&str, &[u8])> = many.iter().map(|key| (key.as_str(), &b"x"[..])).collect();
-    let cases: [(&[(&str, &[u8])], &str); 9] = [
+    let cases: [(Entries<'_>, &str); 9] = [
         (
             &[("registry.crt", certificate)],
             "has the keys [registry.crt], it wants 'ca.crt'",

@@ -48,10 +48,35 @@ impl Default for OpenSsl {
     }
 }
 
+impl Case {
+    fn new(
+        name: &'static str,
+        identity: Identity,
+        ca: &str,
+        refused: Option<&'static [&'static str]>,
+    ) -> Self {
+        Self {
+            name,
+            identity,
+            ca: ca.to_owned(),
+            refused,
+        }
+    }
+}
+
 /// Who signs.
 struct Issuer<'a> {
     certificate: &'a str,
     key: &'a str,
+}
+
+impl<'a> Issuer<'a> {
+    fn of(identity: &'a Identity) -> Self {
+        Self {
+            certificate: identity.certificate_pem(),
+            key: identity.key_pem(),
+        }
+    }
 }
 
 const SAN: &str = "subjectAltName=DNS:registry.example,IP:127.0.0.1";
@@ -78,10 +103,9 @@ impl OpenSsl {
             args.extend(EC);
         }
         args.extend(more);
-        let args: Vec<&str> = match more.contains(&"-key") {
-            true => without(&args, "-keyout"),
-            false => args,
-        };
+        if more.contains(&"-key") {
+            args = without(&args, "-keyout");
+        }
         self.run(&args);
         let key = match more.iter().position(|arg| *arg == "-key") {
             Some(at) => more[at + 1],
@@ -247,69 +271,78 @@ impl OpenSsl {
         Identity::from_pem(self.read("cert.pem"), self.read("key.pem"))
     }
 
-    /// What an authority signs.
+    /// What an authority signs, rightly and wrongly.
     fn signed_by_authorities(&self) -> Vec<Case> {
         let root = self.authority("Harbour Root", &[]);
         let other = self.authority("Other Root", &[]);
-        let ca = root.certificate_pem().to_owned();
-        let by = |identity: &'_ Identity| {
-            (
-                identity.certificate_pem().to_owned(),
-                identity.key_pem().to_owned(),
-            )
+        let ca = root.certificate_pem();
+        let leaf = |extensions: &[&str], more: &[&str]| {
+            self.leaf(&Issuer::of(&root), "registry", extensions, more)
         };
-        let (root_cert, root_key) = by(&root);
-        let signs = Issuer {
-            certificate: &root_cert,
-            key: &root_key,
-        };
-        let leaf =
-            |extensions: &[&str], more: &[&str]| self.leaf(&signs, "registry", extensions, more);
-        let middle = self.leaf(
-            &signs,
-            "Harbour Middle",
-            &["basicConstraints=critical,CA:TRUE"],
-            &[],
-        );
-        let (middle_cert, middle_key) = by(&middle);
-        let below = Issuer {
-            certificate: &middle_cert,
-            key: &middle_key,
-        };
-        let end = self.leaf(&below, "registry", &[SAN], &[]);
-        let (end_cert, end_key) = by(&end);
         let bundle = format!("{}{ca}", other.certificate_pem());
-        let case = |name, identity, ca: &str, refused| Case {
-            name,
-            identity,
-            ca: ca.to_owned(),
-            refused,
-        };
+        let accepted = |name, identity| Case::new(name, identity, ca, None);
+        let refused = |name, identity, words| Case::new(name, identity, ca, Some(words));
+        let mut cases = vec![
+            accepted("authority-and-leaf", leaf(&[SAN], &[])),
+            accepted("address-only", leaf(&["subjectAltName=IP:127.0.0.1"], &[])),
+            Case::new("bundle", leaf(&[SAN], &[]), &bundle, None),
+            Case::new(
+                "unknown-authority",
+                leaf(&[SAN], &[]),
+                other.certificate_pem(),
+                Some(&["unknown issuer, \"CN=Harbour Root\"", "`ca.crt`", "sha256:"]),
+            ),
+            refused(
+                "leaf-expired",
+                leaf(&[SAN], &["-days", "-1"]),
+                &["has expired"],
+            ),
+            refused(
+                "leaf-common-name-only",
+                leaf(&["keyUsage=digitalSignature"], &[]),
+                &["a common name does not count"],
+            ),
+            refused(
+                "leaf-wrong-name",
+                leaf(&["subjectAltName=DNS:elsewhere.example"], &[]),
+                &["not valid for that name", "names elsewhere.example"],
+            ),
+            refused(
+                "leaf-client-only",
+                leaf(&[SAN, "extendedKeyUsage=clientAuth"], &[]),
+                &["is not meant for servers"],
+            ),
+            refused(
+                "authority-as-server",
+                leaf(&[SAN, "basicConstraints=critical,CA:TRUE"], &[]),
+                &["is that of an authority"],
+            ),
+        ];
+        cases.extend(self.chains(&root, &other));
+        cases
+    }
+
+    /// What stands behind an intermediate authority, or one that may not sign for all.
+    fn chains(&self, root: &Identity, other: &Identity) -> Vec<Case> {
+        let extensions = ["basicConstraints=critical,CA:TRUE"];
+        let middle = self.leaf(&Issuer::of(root), "Harbour Middle", &extensions, &[]);
+        let end = self.leaf(&Issuer::of(&middle), "registry", &[SAN], &[]);
+        let (middle, ca) = (middle.certificate_pem(), root.certificate_pem());
+        let alone = || Identity::from_pem(end.certificate_pem(), end.key_pem());
+        let whole =
+            || Identity::from_pem(format!("{}{middle}", end.certificate_pem()), end.key_pem());
         vec![
-            case("authority-and-leaf", leaf(&[SAN], &[]), &ca, None),
-            case(
-                "address-only",
-                leaf(&["subjectAltName=IP:127.0.0.1"], &[]),
-                &ca,
-                None,
-            ),
-            case("bundle", leaf(&[SAN], &[]), &bundle, None),
-            case(
-                "whole-chain",
-                Identity::from_pem(format!("{end_cert}{middle_cert}"), &*end_key),
-                &ca,
-                None,
-            ),
-            case(
+            Case::new("whole-chain", whole(), ca, None),
+            Case::new(
                 "chain-from-the-secret",
-                Identity::from_pem(&*end_cert, &*end_key),
-                &format!("{middle_cert}{ca}"),
+                alone(),
+                &format!("{middle}{ca}"),
                 None,
             ),
-            case(
+            Case::new(
                 "missing-intermediate",
-                Identity::from_pem(&*end_cert, &*end_key),
-                &ca,
+                alone(),
+                ca,
                 Some(&[
                     "unknown issuer, \"CN=Harbour Middle\"",
                     "let the registry send it behind its own certificate",
@@ -317,51 +350,15 @@ impl OpenSsl {
                     "sha256:",
                 ]),
             ),
-            case(
+            Case::new(
                 "unknown-root-of-a-chain",
-                Identity::from_pem(format!("{end_cert}{middle_cert}"), &*end_key),
+                whole(),
                 other.certificate_pem(),
                 Some(&[
                     "the registry sent 1 more",
                     "signed by \"CN=Harbour Root\"",
                     "`ca.crt`",
                 ]),
-            ),
-            case(
-                "unknown-authority",
-                leaf(&[SAN], &[]),
-                other.certificate_pem(),
-                Some(&["unknown issuer, \"CN=Harbour Root\"", "`ca.crt`", "sha256:"]),
-            ),
-            case(
-                "leaf-expired",
-                leaf(&[SAN], &["-days", "-1"]),
-                &ca,
-                Some(&["has expired"]),
-            ),
-            case(
-                "leaf-common-name-only",
-                leaf(&["keyUsage=digitalSignature"], &[]),
-                &ca,
-                Some(&["a common name does not count"]),
-            ),
-            case(
-                "leaf-wrong-name",
-                leaf(&["subjectAltName=DNS:elsewhere.example"], &[]),
-                &ca,
-                Some(&["not valid for that name", "names elsewhere.example"]),
-            ),
-            case(
-                "leaf-client-only",
-                leaf(&[SAN, "extendedKeyUsage=clientAuth"], &[]),
-                &ca,
-                Some(&["is not meant for servers"]),
-            ),
-            case(
-                "authority-as-server",
-                leaf(&[SAN, "basicConstraints=critical,CA:TRUE"], &[]),
-                &ca,
-                Some(&["is that of an authority"]),
             ),
             self.constrained(
                 "name-constraints-kept",
@@ -384,10 +381,7 @@ impl OpenSsl {
     ) -> Case {
         let constraint = format!("nameConstraints=critical,{constraint}");
         let root = self.authority("Narrow Root", &["-addext", &constraint]);
-        let signs = Issuer {
-            certificate: root.certificate_pem(),
-            key: root.key_pem(),
-        };
+        let signs = Issuer::of(&root);
         Case {
             name,
             identity: self.leaf(&signs, "registry", &["subjectAltName=IP:127.0.0.1"], &[]),
@@ -408,26 +402,15 @@ impl OpenSsl {
             "Mere Server",
             &["-addext", SAN, "-addext", "basicConstraints=CA:FALSE"],
         );
-        let signs = Issuer {
-            certificate: no_authority.certificate_pem(),
-            key: no_authority.key_pem(),
-        };
+        let signs = Issuer::of(&no_authority);
         let by_server = self.leaf(&signs, "registry", &[SAN], &[]);
         let (one, two) = (
             self.authority("Same Root", &[]),
             self.authority("Same Root", &[]),
         );
-        let signs = Issuer {
-            certificate: two.certificate_pem(),
-            key: two.key_pem(),
-        };
+        let signs = Issuer::of(&two);
         let by_namesake = self.leaf(&signs, "registry", &[SAN], &[]);
-        let case = |name, identity, ca: &str, words| Case {
-            name,
-            identity,
-            ca: ca.to_owned(),
-            refused: Some(words),
-        };
+        let case = |name, identity, ca: &str, words| Case::new(name, identity, ca, Some(words));
         vec![
             case(
                 "twin-with-the-same-key",
@@ -463,10 +446,7 @@ impl OpenSsl {
     /// What was good enough once.
     fn weak(&self) -> Vec<Case> {
         let root = self.authority("Old Root", &[]);
-        let signs = Issuer {
-            certificate: root.certificate_pem(),
-            key: root.key_pem(),
-        };
+        let signs = Issuer::of(&root);
         vec![Case {
             name: "sha-1",
             identity: self.leaf(&signs, "registry", &[SAN], &["-sha1"]),

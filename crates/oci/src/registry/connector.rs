@@ -100,7 +100,7 @@ pub(crate) enum ConnectError {
         proxy: String,
         target: String,
         #[source]
-        cause: Box<ConnectError>,
+        cause: Box<Self>,
     },
     /// The proxy makes no connection to the target.
     #[error("the proxy {proxy}, asked for {target}, {failure}")]
@@ -273,16 +273,10 @@ impl Connector {
             host: host.trim_start_matches('[').trim_end_matches(']'),
             port: link.origin.port,
         };
-        let is_tls = link.origin.scheme == Scheme::Https;
+        let scheme = link.origin.scheme;
         let Some(proxy) = self.route.proxy(&link.origin) else {
             let stream = self.dial_in_time(target).await?;
-            return match is_tls {
-                true => self
-                    .handshake(&self.tls, target.host, stream)
-                    .await
-                    .map(Socket::direct),
-                false => Ok(Socket::direct(stream)),
-            };
+            return self.speak(scheme, target.host, stream).await;
         };
         self.check_behind_proxy(target)?;
         let mut stream = self.reach(proxy, target).await?;
@@ -290,12 +284,22 @@ impl Connector {
             return Ok(Socket::forwarded(stream));
         }
         self.tunnel(proxy, target, &mut stream).await?;
-        match is_tls {
-            true => self
-                .handshake(&self.tls, target.host, stream)
+        self.speak(scheme, target.host, stream).await
+    }
+
+    /// Plain or TLS, over a stream to the host.
+    async fn speak(
+        &self,
+        scheme: Scheme,
+        host: &str,
+        stream: impl Stream + 'static,
+    ) -> Result<Socket, ConnectError> {
+        match scheme {
+            Scheme::Http => Ok(Socket::direct(stream)),
+            Scheme::Https => self
+                .handshake(&self.tls, host, stream)
                 .await
                 .map(Socket::direct),
-            false => Ok(Socket::direct(stream)),
         }
     }
 

@@ -206,9 +206,10 @@ async fn a_proxy_may_be_spoken_to_in_tls_and_is_always_verified() {
 async fn a_wrong_or_missing_password_is_told_apart() {
     for (is_tls, scheme) in [(true, "http"), (false, "http"), (true, "socks5")] {
         let proxy = FakeProxy::start_with_login("robot", "right-one");
-        let behind = match is_tls {
-            true => Behind::tls(proxy).await,
-            false => Behind::plain(proxy).await,
+        let behind = if is_tls {
+            Behind::tls(proxy).await
+        } else {
+            Behind::plain(proxy).await
         };
         let address = format!("{scheme}://{}", behind.proxy.host());
         for (login, words) in [

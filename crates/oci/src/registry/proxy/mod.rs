@@ -238,8 +238,7 @@ fn can_be_sent(login: &Login, kind: ProxyKind) -> bool {
         ProxyKind::Socks5 => MAX_SOCKS_CREDENTIAL,
         ProxyKind::Http | ProxyKind::Https => MAX_HTTP_CREDENTIAL,
     };
-    let is_fit =
-        |text: &str| text.len() <= limit && !text.chars().any(|character| character.is_control());
+    let is_fit = |text: &str| text.len() <= limit && !text.chars().any(char::is_control);
     // In Basic authentication the first colon ends the name.
     let is_whole = kind == ProxyKind::Socks5 || !login.username.expose().contains(':');
     is_whole && is_fit(login.username.expose()) && is_fit(login.password.expose())

@@ -258,7 +258,7 @@ impl fmt::Debug for Tls {
             .field("authorities", &self.authorities.len())
             .field("client_certificate", &self.identity.is_some())
             .field("verified", &self.is_verified())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
