@@ -357,6 +357,13 @@ pub struct PushArgs {
     /// Which revision of it (annotation org.opencontainers.image.revision).
     #[arg(long, value_name = "REVISION")]
     pub revision: Option<String>,
+    /// Another repository of the same registry that may have the layer already: the registry takes it from there.
+    #[arg(long, value_name = "REPOSITORY")]
+    pub mount_from: Option<String>,
+    /// Send the layer in chunks of so many bytes, so that a connection that breaks costs no more than one. Without it the
+    /// layer goes in one piece, and in chunks only to a registry that refuses that as too large.
+    #[arg(long, value_name = "BYTES")]
+    pub chunk_bytes: Option<std::num::NonZeroU64>,
     /// More annotations of the manifest.
     #[arg(short, long = "annotation", value_name = "KEY=VALUE")]
     pub annotations: Vec<String>,

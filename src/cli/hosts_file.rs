@@ -245,7 +245,7 @@ impl Place<'_> {
     }
 
     fn read(&self, key: &str, path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
-        let beside = self.file.parent().unwrap_or(Path::new(""));
+        let beside = self.file.parent().unwrap_or_else(|| Path::new(""));
         read_capped(&beside.join(path), limit).map_err(|error| self.failed(key, error))
     }
 

@@ -17,7 +17,7 @@ use wharf_oci::{
     Algorithm, Descriptor, Digest, Hasher, ImageManifest, Tag,
     archive::{self, ArchiveError, Dropped, Limits},
     media_type,
-    registry::{Content, Session, Target},
+    registry::{BlobPushed, Content, PushOptions, Session, Target},
 };
 
 use super::{
@@ -50,11 +50,12 @@ pub(super) async fn run(args: PushArgs) -> Result<Exit, Failure> {
         )));
     }
     let annotations = annotations(&args)?;
+    let options = options(&args)?;
     let tag = reference.tag.clone().unwrap_or_else(Tag::latest);
     let session = registry::session(&args.registry, &reference.repository)?;
     let layer = pack(&args.path, config::limits(&args.limits)).await?;
     let what = format!("could not push to {}:{tag}", reference.repository);
-    let manifest = push(&session, &tag, &layer, annotations)
+    let (manifest, sent) = push(&session, &tag, &layer, &options, annotations)
         .await
         .map_err(|error| Failure::new(what, error))?;
     super::print(&told(
@@ -62,7 +63,20 @@ pub(super) async fn run(args: PushArgs) -> Result<Exit, Failure> {
         &format!("{}:{tag}", reference.repository),
         &manifest,
         &layer,
+        sent,
     ))
+}
+
+fn options(args: &PushArgs) -> Result<PushOptions, Failure> {
+    let mount_from = args.mount_from.as_deref().map(|text| {
+        let text = text.strip_prefix("oci://").unwrap_or(text);
+        text.parse()
+            .map_err(|error| Failure::usage(format!("--mount-from: {error}")))
+    });
+    Ok(PushOptions {
+        mount_from: mount_from.transpose()?,
+        chunk: args.chunk_bytes,
+    })
 }
 
 fn annotations(args: &PushArgs) -> Result<BTreeMap<String, String>, Failure> {
@@ -153,8 +167,9 @@ async fn push(
     session: &Session,
     tag: &Tag,
     layer: &Layer,
+    options: &PushOptions,
     annotations: BTreeMap<String, String>,
-) -> Result<Digest, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(Digest, BlobPushed), Box<dyn std::error::Error + Send + Sync>> {
     let config = Descriptor::new(
         media_type::FLUX_CONFIG,
         Digest::sha256_of(CONFIG),
@@ -164,25 +179,23 @@ async fn push(
     session
         .push_blob(&config, &Content::Bytes(CONFIG.into()))
         .await?;
-    session
-        .push_blob(&content, &Content::File(layer.path.clone()))
+    let sent = session
+        .push_blob_with(&content, &Content::File(layer.path.clone()), options)
         .await?;
     let manifest = ImageManifest::new(config, vec![content], annotations);
     let bytes = serde_json::to_vec(&manifest)?;
-    Ok(session
-        .push_manifest(
-            &Target::Tag(tag.clone()),
-            bytes.into(),
-            media_type::OCI_MANIFEST,
-        )
-        .await?)
+    let target = Target::Tag(tag.clone());
+    let manifest = session
+        .push_manifest(&target, bytes.into(), media_type::OCI_MANIFEST)
+        .await?;
+    Ok((manifest, sent))
 }
 
-fn told(args: &PushArgs, to: &str, manifest: &Digest, layer: &Layer) -> String {
+fn told(args: &PushArgs, to: &str, manifest: &Digest, layer: &Layer, sent: BlobPushed) -> String {
     match args.output {
         Output::Json => output::json_line(&serde_json::json!({
             "reference": to, "digest": manifest, "layer": layer.digest, "size": layer.size, "files": layer.files,
-            "dropped": layer.dropped.total(),
+            "dropped": layer.dropped.total(), "blob": sent.as_str(),
         })),
         Output::Table => {
             let (files, size) = (layer.files, output::bytes(layer.size));
@@ -190,7 +203,12 @@ fn told(args: &PushArgs, to: &str, manifest: &Digest, layer: &Layer) -> String {
                 0 => String::new(),
                 _ => format!("; left out {}", layer.dropped),
             };
-            format!("pushed {to}@{manifest}: {files} files, {size} compressed{left}\n")
+            let how = match sent {
+                BlobPushed::Existed => ", which the registry had",
+                BlobPushed::Mounted => ", which the registry took from the other repository",
+                BlobPushed::Uploaded { .. } => "",
+            };
+            format!("pushed {to}@{manifest}: {files} files, {size} compressed{how}{left}\n")
         }
     }
 }

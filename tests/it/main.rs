@@ -9,3 +9,5 @@ mod cli;
 mod imports;
 /// What is lost on disk is made again.
 mod recovery;
+/// The settings file of registries, through the command line.
+mod registries_config;

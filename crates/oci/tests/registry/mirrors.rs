@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use wharf_oci::{
     Digest, media_type,
     registry::{
         Access, Client, Content, Credentials, ErrorKind, Host, Hosts, Mirror, Options, Session,
-        Target, Tls,
+        Target, Timeouts, Tls,
     },
 };
 use wharf_test_support::{
@@ -209,6 +211,31 @@ async fn an_unreachable_mirror_and_a_forbidden_one_cost_nothing_but_the_try() {
     let metadata = Mirror::parse("http://169.254.169.254", true).unwrap();
     let session = session(&registry, &[closed, metadata]);
     assert_eq!(pull(&session).await.unwrap(), LAYER);
+}
+
+#[tokio::test]
+async fn a_mirror_that_says_nothing_or_too_little_is_given_up() {
+    let drip = Fault::Drip {
+        bytes: 1,
+        every: Duration::from_millis(100),
+    };
+    for fault in [Fault::Silence, drip, Fault::Endless] {
+        let (registry, mirror, seeded) = registry_and_mirror().await;
+        mirror.script(Rule::on(Endpoint::Manifest).fault(fault.clone()));
+        let options = Options {
+            timeouts: Timeouts {
+                response: Duration::from_secs(2),
+                document: Duration::from_secs(2),
+                ..Timeouts::default()
+            },
+            hosts: Hosts::new([(registry.host(), with_mirrors(&[at(&mirror)]))]),
+            ..options()
+        };
+        let session = session_with(&registry, &Access::default(), options);
+        let document = session.manifest(&digest(&seeded)).await.unwrap();
+        assert_eq!(document.bytes, seeded.manifest, "{fault:?}");
+        assert_eq!(mirror.requests_to(Endpoint::Manifest).len(), 1);
+    }
 }
 
 #[tokio::test]

@@ -110,15 +110,16 @@ async fn a_registry_that_wants_larger_chunks_gets_them() {
 
 #[tokio::test]
 async fn an_upload_that_broke_off_goes_on_where_the_registry_says() {
-    // A chunk that arrived before the connection broke, and one that did not.
-    for fault in [Fault::ResetAt(0), Fault::status(503)] {
+    // A chunk that did not arrive, and one that did before the connection broke: then the answer may still be seen.
+    for (fault, asked) in [(Fault::status(503), 1..=1), (Fault::ResetAt(0), 0..=1)] {
         let registry = FakeRegistry::start().await;
         registry.script(on_patch().skip(1).times(1).fault(fault.clone()));
         let session = anonymous(&registry);
         push(&session, &in_chunks()).await.unwrap();
         assert!(is_whole(&session).await, "{fault:?}");
         assert_eq!(count(&registry, &Method::POST), 1, "{fault:?}");
-        assert_eq!(count(&registry, &Method::GET), 1, "{fault:?}");
+        let gets = count(&registry, &Method::GET);
+        assert!(asked.contains(&gets), "{fault:?}: {gets}");
     }
 }
 
@@ -396,7 +397,7 @@ async fn after_the_head(answer: &'static str, stays: bool) -> String {
                     "HTTP/1.1 202 Accepted\r\nlocation: /upload\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
                 }
                 b"PUT" => answer,
-                first if first.starts_with(&[0x16]) => continue,
+                [0x16, ..] => continue,
                 _ => "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
             };
             let _ = socket.write_all(said.as_bytes()).await;
