@@ -9,10 +9,12 @@ use tokio::time::Instant;
 
 use super::{
     auth::{
-        Scope,
+        Credentials, Extra, Scope,
         challenge::Challenges,
-        grants::{Grant, Key},
-        token,
+        demand::Demand,
+        grants::{Grant, Key, Shown, Slot},
+        sensitive,
+        token::TokenRequest,
     },
     origin::Link,
     problem::Problem,
@@ -20,64 +22,118 @@ use super::{
 };
 
 impl Channel {
-    /// With what was granted before; if that is refused or there is nothing, what the registry asks for is fetched and
-    /// the request made once more.
+    /// With what was granted before, or what is got in the way that worked before. If that is refused or there is
+    /// nothing, what the registry asks for is got and the request made once more: one token per attempt, unless the
+    /// registry asks for something else than the last time.
     pub(crate) async fn send_home(&self, ask: &Ask, link: Link) -> Result<Reply, Problem> {
-        let key = Key {
+        let slot = self.grants.slot(Key {
             origin: link.origin.clone(),
             repository: self.repository.path().into(),
-            scope: ask.scope,
-            credentials: self.credentials.id(),
+            scope: ask.scope.clone(),
+            identity: self.identity.clone(),
+        });
+        let kept = slot.shown(Instant::now());
+        let renewed = match kept {
+            Some(_) => None,
+            None => self.renew(&slot, &ask.scope).await?,
         };
-        let kept = self.grants.header(&key, Instant::now());
-        let reply = self.send_once(&self.home, ask, link, kept).await?;
+        let is_new = renewed.is_some();
+        let first = kept.or(renewed);
+        let header = first.as_ref().map(|shown| shown.header.clone());
+        let reply = self.send_once(&self.home, ask, link, header).await?;
         if reply.status() != StatusCode::UNAUTHORIZED {
             return Ok(reply);
         }
-        if let Some(refused) = &reply.sent {
-            self.grants.forget(&key, refused);
+        let refused = first.as_ref().map_or(0, |shown| shown.number);
+        slot.forget(refused);
+        let Some((demand, extra)) = self.demand(&reply, &ask.scope)? else {
+            return Ok(reply);
+        };
+        if is_new
+            && slot
+                .expected()
+                .is_some_and(|(known, all)| known == demand && all.covers(&extra))
+        {
+            return Ok(reply);
         }
+        let second = self
+            .obtain(&slot, &ask.scope, &demand, &extra, refused)
+            .await?;
+        if first.is_some_and(|first| first.header == second.header) {
+            slot.forget(second.number);
+            return Ok(reply);
+        }
+        let header = Some(second.header);
+        let reply = self.send_once(&self.home, ask, reply.link, header).await?;
+        if reply.status() == StatusCode::UNAUTHORIZED {
+            slot.forget(second.number);
+        }
+        Ok(reply)
+    }
+
+    /// Gets a new grant before the old one is refused, so that a large body is not sent in vain. A way that does not
+    /// work any more is forgotten, and the next attempt asks the registry.
+    async fn renew(&self, slot: &Slot, scope: &Scope) -> Result<Option<Shown>, Problem> {
+        let Some((demand, extra)) = slot.expected() else {
+            return Ok(None);
+        };
+        let renewed = self.obtain(slot, scope, &demand, &extra, 0).await;
+        if renewed.is_err() {
+            slot.unexpect();
+        }
+        renewed.map(Some)
+    }
+
+    /// What a refusal asks for; `None` if it does not say.
+    fn demand(&self, reply: &Reply, scope: &Scope) -> Result<Option<(Demand, Extra)>, Problem> {
         let values = reply.response.headers().get_all(header::WWW_AUTHENTICATE);
         let challenges = Challenges::parse(values.iter().map(HeaderValue::as_bytes));
         if challenges.schemes.is_empty() {
-            return Ok(reply);
+            return Ok(None);
         }
-        let grant = self.meet(&challenges, &reply.link, ask.scope).await?;
-        let header = grant.header.clone();
-        self.grants.keep(key, grant, Instant::now());
-        self.send_once(&self.home, ask, reply.link, Some(header))
-            .await
+        let wanted = challenges.bearer.as_ref();
+        let wanted = wanted.and_then(|bearer| bearer.scope.as_deref());
+        let extra = scope.extra(&self.repository, wanted.unwrap_or_default());
+        let demand = Demand::of(&challenges, &reply.link, &self.credentials)?;
+        Ok(Some((demand, extra)))
     }
 
-    /// Gets what a challenge asks for.
-    async fn meet(
+    async fn obtain(
         &self,
-        challenges: &Challenges,
-        link: &Link,
-        scope: Scope,
-    ) -> Result<Grant, Problem> {
-        if let Some(bearer) = &challenges.bearer {
-            let scope = scope.of(&self.repository);
-            return token::fetch(
-                &self.home,
-                &self.limits,
-                link,
-                bearer,
-                &scope,
-                &self.credentials,
-            )
-            .await;
+        slot: &Slot,
+        scope: &Scope,
+        demand: &Demand,
+        extra: &Extra,
+        refused: u64,
+    ) -> Result<Shown, Problem> {
+        slot.obtain(
+            demand,
+            extra,
+            refused,
+            async |extra, refresh| match demand {
+                Demand::Show => self.show().map(Grant::lasting),
+                Demand::Token(service) => {
+                    let request = TokenRequest {
+                        wire: &self.home,
+                        limits: &self.limits,
+                        service,
+                        scopes: &scope.parameters(&self.repository, extra),
+                        credentials: &self.credentials,
+                    };
+                    request.fetch(refresh).await
+                }
+            },
+        )
+        .await
+    }
+
+    /// What can be shown without asking anybody.
+    fn show(&self) -> Result<HeaderValue, Problem> {
+        if let Credentials::RegistryToken { token, .. } = &self.credentials {
+            return sensitive(&format!("Bearer {}", token.expose()));
         }
-        if !challenges.basic {
-            return Err(Problem::Challenge {
-                schemes: challenges.schemes.join(", "),
-            });
-        }
-        match self.credentials.basic_header()? {
-            Some(header) => Ok(Grant::basic(header)),
-            None => Err(Problem::NoCredentials {
-                host: link.origin.clone(),
-            }),
-        }
+        self.credentials
+            .basic_header()?
+            .ok_or(Problem::Header("there is no name and password to show"))
     }
 }

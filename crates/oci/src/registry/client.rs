@@ -17,7 +17,7 @@ use crate::{Digest, Repository};
 
 use super::{
     access::Access,
-    auth::grants::Grants,
+    auth::{Identity, grants::Grants},
     connector::Connector,
     egress::Egress,
     error::Error,
@@ -178,6 +178,7 @@ impl Client {
             place: repository.to_string(),
             repository,
             credentials: access.credentials.clone(),
+            identity: Identity::new(&access.credentials, &access.tls.fingerprint()),
             transport: access.transport,
             scheme: tokio::sync::OnceCell::new(),
             home,

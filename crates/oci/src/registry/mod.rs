@@ -41,7 +41,10 @@ mod tls;
 mod wire;
 
 pub use access::{Access, Transport};
-pub use auth::{Credentials, DockerConfig, DockerConfigError, Secret};
+pub use auth::{
+    ArgoAccess, ArgoCd, ArgoCdError, Credentials, DockerConfig, DockerConfigError, Helper,
+    HelperName, HelperNameError, Secret,
+};
 pub use client::{Client, Limits, Options, Timeouts};
 pub use egress::{Egress, Network, NetworkError, Refusal};
 pub use error::{Error, ErrorKind, Retry};

@@ -15,7 +15,7 @@ use crate::Repository;
 
 use super::{
     access::Transport,
-    auth::{Credentials, Scope, grants::Grants},
+    auth::{Credentials, Identity, Scope, grants::Grants},
     body,
     client::Limits,
     origin::{Link, Origin, Scheme},
@@ -33,6 +33,8 @@ pub(crate) struct Channel {
     /// The repository's name, for errors.
     pub(crate) place: String,
     pub(crate) credentials: Credentials,
+    /// Who asks and how, as far as a grant may depend on it.
+    pub(crate) identity: Identity,
     pub(crate) transport: Transport,
     /// Found out once, when the first request is sent.
     pub(crate) scheme: OnceCell<Scheme>,

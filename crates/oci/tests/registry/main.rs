@@ -12,5 +12,9 @@ mod faults;
 mod flows;
 /// Redirects and upload places, and where credentials do not go.
 mod redirects;
+/// Several tenants on one host, and that nothing of one is ever shown for another.
+mod tenants;
+/// Challenges in all their forms, token services good and bad, and who asks them how often.
+mod tokens;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.
 mod transport;

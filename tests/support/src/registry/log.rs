@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, request};
 
+use super::digest;
 use super::route::{Endpoint, Route};
 
 /// A request that reached the registry.
@@ -23,6 +24,13 @@ pub struct Seen {
     pub query: String,
     /// The scheme of the `Authorization` header (`Basic`, `Bearer`), never its value.
     pub authorization: Option<String>,
+    /// Whose authorization it was, as the registry knows it: the label of an account, also for the tokens that it was
+    /// given, or the digest of the certificate that a token was given for. `None` when it showed none, or a wrong one.
+    pub who: Option<String>,
+    /// The digest of the certificate that the client showed.
+    pub certificate: Option<String>,
+    /// The digest of the `Authorization` header's value: two that differ were different.
+    pub authorization_digest: Option<String>,
     /// The `Range` header.
     pub range: Option<String>,
     /// The `Accept` header.
@@ -52,7 +60,12 @@ pub(crate) struct Entry {
 }
 
 impl Log {
-    pub(crate) fn begin(&self, head: &request::Parts) -> Entry {
+    pub(crate) fn begin(
+        &self,
+        head: &request::Parts,
+        who: Option<String>,
+        certificate: Option<String>,
+    ) -> Entry {
         let text = |name: HeaderName| header_text(&head.headers, &name);
         let seen = Seen {
             method: head.method.clone(),
@@ -61,6 +74,10 @@ impl Log {
             query: head.uri.query().unwrap_or_default().to_owned(),
             authorization: text(header::AUTHORIZATION)
                 .map(|value| value.split(' ').take(1).collect()),
+            who,
+            certificate,
+            authorization_digest: text(header::AUTHORIZATION)
+                .map(|value| digest::sha256(value.as_bytes())),
             range: text(header::RANGE),
             accept: text(header::ACCEPT),
             user_agent: text(header::USER_AGENT),
