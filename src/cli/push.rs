@@ -51,7 +51,7 @@ pub(super) async fn run(args: PushArgs) -> Result<Exit, Failure> {
     }
     let annotations = annotations(&args)?;
     let tag = reference.tag.clone().unwrap_or_else(Tag::latest);
-    let session = registry::session(&args.registry, &reference.repository)?;
+    let session = registry::session(&args.registry, &reference.repository).await?;
     let layer = pack(&args.path, config::limits(&args.limits)).await?;
     let what = format!("could not push to {}:{tag}", reference.repository);
     let manifest = push(&session, &tag, &layer, annotations)

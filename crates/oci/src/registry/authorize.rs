@@ -12,7 +12,7 @@ use super::{
         Credentials, Extra, Scope,
         challenge::Challenges,
         demand::Demand,
-        grants::{Grant, Key, Shown, Slot},
+        grants::{Grant, Key, Refresh, Shown, Slot},
         sensitive,
         token::TokenRequest,
     },
@@ -106,25 +106,21 @@ impl Channel {
         extra: &Extra,
         refused: u64,
     ) -> Result<Shown, Problem> {
-        slot.obtain(
-            demand,
-            extra,
-            refused,
-            async |extra, refresh| match demand {
-                Demand::Show => self.show().map(Grant::lasting),
-                Demand::Token(service) => {
-                    let request = TokenRequest {
-                        wire: &self.home,
-                        limits: &self.limits,
-                        service,
-                        scopes: &scope.parameters(&self.repository, extra),
-                        credentials: &self.credentials,
-                    };
-                    request.fetch(refresh).await
-                }
-            },
-        )
-        .await
+        let fetch = async |extra: &Extra, refresh: Option<&Refresh>| match demand {
+            Demand::Show => self.show().map(Grant::lasting),
+            Demand::Token(service) => {
+                let request = TokenRequest {
+                    wire: &self.home,
+                    limits: &self.limits,
+                    service,
+                    scopes: &scope.parameters(&self.repository, extra),
+                    credentials: &self.credentials,
+                };
+                request.fetch(refresh).await
+            }
+        };
+        // It is large and seldom needed: not to be carried by each request.
+        Box::pin(slot.obtain(demand, extra, refused, fetch)).await
     }
 
     /// What can be shown without asking anybody.
