@@ -304,7 +304,8 @@ pub struct LimitArgs {
 /// Flags of everything that talks to a registry by itself.
 #[derive(Debug, ClapArgs)]
 pub struct RegistryArgs {
-    /// The user name. Without it: the entry of the Docker config file, or anonymous.
+    /// The user name. Without it: what --argocd-config says, then what docker login or podman login left (config files
+    /// and credential helpers), or anonymous.
     #[arg(long, value_name = "NAME")]
     pub username: Option<String>,
     /// Read the password from standard input.
@@ -328,6 +329,10 @@ pub struct RegistryArgs {
     /// Do not verify the registry's certificate: whoever answers is believed.
     #[arg(long, conflicts_with = "ca_file")]
     pub insecure_skip_tls_verify: bool,
+    /// A YAML file with Argo CD's repository and repo-creds Secrets and its ConfigMap argocd-tls-certs-cm, as kubectl get
+    /// -o yaml prints them. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub argocd_config: Vec<PathBuf>,
     /// Settings of registries.
     #[command(flatten)]
     pub settings: SettingsArgs,

@@ -52,7 +52,7 @@ pub(super) async fn run(args: PushArgs) -> Result<Exit, Failure> {
     let annotations = annotations(&args)?;
     let options = options(&args)?;
     let tag = reference.tag.clone().unwrap_or_else(Tag::latest);
-    let session = registry::session(&args.registry, &reference.repository)?;
+    let session = registry::session(&args.registry, &reference.repository).await?;
     let layer = pack(&args.path, config::limits(&args.limits)).await?;
     let what = format!("could not push to {}:{tag}", reference.repository);
     let (manifest, sent) = push(&session, &tag, &layer, &options, annotations)

@@ -1,27 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 //! What the registry flags mean: credentials, trust, transport, and the session made of them.
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::{io::Read, path::Path};
 
 use wharf_oci::{
     Reference, Repository,
     registry::{
-        Access, Client, Credentials, DockerConfig, Options, ProxyChoice, ProxyRules, Session, Tls,
+        Access, ArgoAccess, Client, Credentials, Options, ProxyChoice, ProxyRules, Session, Tls,
         Transport,
     },
 };
 
 use super::{
-    Failure,
+    Failure, argocd,
     args::{EgressArgs, RegistryArgs, SettingsArgs},
-    config, hosts_file, output,
+    config, hosts_file,
+    keychain::Keychain,
+    output,
 };
 
-/// A Docker config file is small; one that is not is none.
-const MAX_CONFIG: u64 = 1 << 20;
+/// All authorities of a system are smaller.
+const MAX_PEM: u64 = 1 << 20;
 /// A password that is longer is a file that was piped in by mistake.
 const MAX_PASSWORD: u64 = 1 << 16;
 
@@ -34,12 +33,19 @@ pub(super) fn reference(text: &str) -> Result<Reference, Failure> {
 }
 
 /// A session with a repository, by the flags.
-pub(super) fn session(args: &RegistryArgs, repository: &Repository) -> Result<Session, Failure> {
+pub(super) async fn session(
+    args: &RegistryArgs,
+    repository: &Repository,
+) -> Result<Session, Failure> {
+    let said = argocd(args, repository)?;
     let access = Access {
-        credentials: credentials(args, repository)?,
-        tls: tls(args)?,
-        transport: transport(args),
+        transport: match said.transport {
+            Transport::Https if !args.insecure => Transport::Https,
+            _ => Transport::PlainHttpAllowed,
+        },
+        credentials: credentials(args, said.credentials.clone(), repository).await?,
         proxy: ProxyChoice::Default,
+        tls: tls(args, said)?,
     };
     let client = client(&args.egress, &args.settings)?;
     client
@@ -60,15 +66,32 @@ pub(super) fn client(egress: &EgressArgs, settings: &SettingsArgs) -> Result<Cli
     Client::new(options).map_err(|error| Failure::new("could not make the registry client", error))
 }
 
-fn transport(args: &RegistryArgs) -> Transport {
-    if args.insecure {
-        Transport::PlainHttpAllowed
-    } else {
-        Transport::Https
+fn argocd(args: &RegistryArgs, repository: &Repository) -> Result<ArgoAccess, Failure> {
+    if args.argocd_config.is_empty() {
+        return Ok(ArgoAccess::default());
+    }
+    let said = argocd::read(&args.argocd_config)?
+        .access_for(repository)
+        .map_err(|error| Failure::new("could not use --argocd-config", error))?
+        .unwrap_or_default();
+    let ignored = [
+        ("proxy", said.proxy.is_some()),
+        ("insecure", said.skip_verify),
+    ];
+    match ignored.iter().find(|(_, is_set)| *is_set) {
+        // Leaving it out would reach the registry by another way than was asked for.
+        Some((key, _)) => Err(Failure::plain(format!(
+            "--argocd-config: '{key}' of the Secret for {repository} is not supported"
+        ))),
+        None => Ok(said),
     }
 }
 
-fn credentials(args: &RegistryArgs, repository: &Repository) -> Result<Credentials, Failure> {
+async fn credentials(
+    args: &RegistryArgs,
+    known: Credentials,
+    repository: &Repository,
+) -> Result<Credentials, Failure> {
     match &args.username {
         Some(name) if args.password_stdin => Ok(Credentials::basic(
             name.as_str(),
@@ -78,7 +101,8 @@ fn credentials(args: &RegistryArgs, repository: &Repository) -> Result<Credentia
         Some(_) => Err(Failure::usage(
             "--username needs --password-stdin: pipe the password in",
         )),
-        None => from_docker_config(repository),
+        None if known != Credentials::Anonymous => Ok(known),
+        None => Keychain::of_environment().credentials_for(repository).await,
     }
 }
 
@@ -96,37 +120,18 @@ fn password() -> Result<String, Failure> {
     }
 }
 
-/// `$DOCKER_CONFIG/config.json` or `~/.docker/config.json`; where there is none, nobody in particular asks.
-fn from_docker_config(repository: &Repository) -> Result<Credentials, Failure> {
-    let Some(path) = docker_config() else {
-        return Ok(Credentials::Anonymous);
-    };
-    let shown = path.display().to_string();
-    let config = DockerConfig::parse(&read_capped(&path, MAX_CONFIG)?, &shown);
-    let config = config
-        .map_err(|error| Failure::new(format!("{shown} is not a Docker config file"), error))?;
-    Ok(config.credentials_for(repository))
-}
-
-fn docker_config() -> Option<PathBuf> {
-    let named = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
-    let directory =
-        named.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")))?;
-    Some(directory.join("config.json")).filter(|path| path.is_file())
-}
-
-fn tls(args: &RegistryArgs) -> Result<Tls, Failure> {
+fn tls(args: &RegistryArgs, said: ArgoAccess) -> Result<Tls, Failure> {
     let failed = |what: &'static str| move |error| Failure::new(what, error);
     let mut tls = if args.insecure_skip_tls_verify {
         output::warn("--insecure-skip-tls-verify: whoever answers is taken for the registry");
         Tls::unverified()
     } else {
-        Tls::default()
+        said.tls
     };
     if let Some(path) = &args.ca_file {
         let source = format!("--ca-file {}", path.display());
         tls = tls
-            .with_ca_pem(&read_capped(path, MAX_CONFIG)?, &source)
+            .with_ca_pem(&read_capped(path, MAX_PEM)?, &source)
             .map_err(failed("could not use the CA certificates"))?;
     }
     if let (Some(certificate), Some(key)) = (&args.cert_file, &args.key_file) {
@@ -136,8 +141,8 @@ fn tls(args: &RegistryArgs) -> Result<Tls, Failure> {
             key.display()
         );
         let (certificate, key) = (
-            read_capped(certificate, MAX_CONFIG)?,
-            read_capped(key, MAX_CONFIG)?,
+            read_capped(certificate, MAX_PEM)?,
+            read_capped(key, MAX_PEM)?,
         );
         tls = tls
             .with_client_certificate(&certificate, &key, &source)
@@ -146,7 +151,7 @@ fn tls(args: &RegistryArgs) -> Result<Tls, Failure> {
     Ok(tls)
 }
 
-/// A file of at most `limit` bytes.
+/// The whole of a file that may not be large.
 pub(super) fn read_capped(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
     let failed =
         |error: std::io::Error| Failure::new(format!("could not read {}", path.display()), error);

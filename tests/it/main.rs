@@ -5,6 +5,8 @@
 
 /// The command line as people and scripts meet it.
 mod cli;
+/// Where the command line finds credentials, and where nobody looks for them.
+mod credentials;
 /// The import table of ARCHITECTURE.md.
 mod imports;
 /// What is lost on disk is made again.

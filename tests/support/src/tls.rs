@@ -4,6 +4,8 @@
 //! What enters is the names a certificate is for; what leaves is PEM text, as a Secret holds it, and a rustls server
 //! configuration. Nothing touches the disk. Every key is new, so no two runs share a secret.
 
+mod clients;
+
 use std::sync::Arc;
 
 use rcgen::{

@@ -9,10 +9,12 @@ use tokio::time::Instant;
 
 use super::{
     auth::{
-        Credentials, Scope,
+        Credentials, Extra, Scope,
         challenge::Challenges,
-        grants::{Grant, Key},
-        token,
+        demand::{Demand, Service},
+        grants::{Grant, Key, Refresh, Shown, Slot},
+        sensitive,
+        token::TokenRequest,
     },
     origin::{Link, Scheme},
     problem::Problem,
@@ -21,68 +23,125 @@ use super::{
 };
 
 impl Channel {
-    /// With what was granted before; if that is refused or there is nothing, what the registry asks for is fetched and
-    /// the request made once more.
+    /// With what was granted before, or what is got in the way that worked before. If that is refused or there is
+    /// nothing, what the registry asks for is got and the request made once more: one token per attempt, unless the
+    /// registry asks for something else than the last time.
     pub(crate) async fn send_home(&self, ask: &Ask, link: Link) -> Result<Reply, Problem> {
-        let key = Key {
+        let slot = self.grants.slot(Key {
             origin: link.origin.clone(),
             repository: self.repository.path().into(),
             scope: ask.scope.clone(),
-            credentials: self.credentials.id(),
+            identity: self.identity.clone(),
+        });
+        let kept = slot.shown(Instant::now());
+        let renewed = match kept {
+            Some(_) => None,
+            None => self.renew(&slot, &ask.scope).await?,
         };
-        let kept = self.grants.header(&key, Instant::now());
-        let reply = self.send_once(&self.home, ask, link, kept).await?;
+        let is_new = renewed.is_some();
+        let first = kept.or(renewed);
+        let header = first.as_ref().map(|shown| shown.header.clone());
+        let reply = self.send_once(&self.home, ask, link, header).await?;
         if reply.status() != StatusCode::UNAUTHORIZED {
             return Ok(reply);
         }
-        if let Some(refused) = &reply.sent {
-            self.grants.forget(&key, refused);
+        let refused = first.as_ref().map_or(0, |shown| shown.number);
+        slot.forget(refused);
+        let Some((demand, extra)) = self.demand(&reply, &ask.scope)? else {
+            return Ok(reply);
+        };
+        if is_new
+            && slot
+                .expected()
+                .is_some_and(|(known, all)| known == demand && all.covers(&extra))
+        {
+            return Ok(reply);
         }
+        let second = self
+            .obtain(&slot, &ask.scope, &demand, &extra, refused)
+            .await?;
+        if first.is_some_and(|first| first.header == second.header) {
+            slot.forget(second.number);
+            return Ok(reply);
+        }
+        let header = Some(second.header);
+        let reply = self.send_once(&self.home, ask, reply.link, header).await?;
+        if reply.status() == StatusCode::UNAUTHORIZED {
+            slot.forget(second.number);
+        }
+        Ok(reply)
+    }
+
+    /// Gets a new grant before the old one is refused, so that a large body is not sent in vain. A way that does not
+    /// work any more is forgotten, and the next attempt asks the registry.
+    async fn renew(&self, slot: &Slot, scope: &Scope) -> Result<Option<Shown>, Problem> {
+        let Some((demand, extra)) = slot.expected() else {
+            return Ok(None);
+        };
+        let renewed = self.obtain(slot, scope, &demand, &extra, 0).await;
+        if renewed.is_err() {
+            slot.unexpect();
+        }
+        renewed.map(Some)
+    }
+
+    /// What a refusal asks for; `None` if it does not say.
+    fn demand(&self, reply: &Reply, scope: &Scope) -> Result<Option<(Demand, Extra)>, Problem> {
         let values = reply.response.headers().get_all(header::WWW_AUTHENTICATE);
         let challenges = Challenges::parse(values.iter().map(HeaderValue::as_bytes));
         if challenges.schemes.is_empty() {
-            return Ok(reply);
+            return Ok(None);
         }
-        let grant = self.meet(&challenges, &reply.link, &ask.scope).await?;
-        let header = grant.header.clone();
-        self.grants.keep(key, grant, Instant::now());
-        self.send_once(&self.home, ask, reply.link, Some(header))
-            .await
+        let wanted = challenges.bearer.as_ref();
+        let wanted = wanted.and_then(|bearer| bearer.scope.as_deref());
+        let extra = scope.extra(&self.repository, wanted.unwrap_or_default());
+        self.permit_credentials(&reply.link)?;
+        let demand = Demand::of(&challenges, &reply.link, &self.credentials)?;
+        Ok(Some((self.restricted(&reply.link, demand), extra)))
     }
 
-    /// Gets what a challenge asks for.
-    async fn meet(
+    async fn obtain(
         &self,
-        challenges: &Challenges,
-        link: &Link,
+        slot: &Slot,
         scope: &Scope,
-    ) -> Result<Grant, Problem> {
-        self.permit_credentials(link)?;
-        if let Some(bearer) = &challenges.bearer {
-            let scope = scope.of(&self.repository);
-            let (wire, credentials) = self.shown_to(link, &bearer.realm);
-            return token::fetch(wire, &self.limits, link, bearer, &scope, credentials)
-                .await
-                .map_err(|problem| problem.asked_without(self.withheld.get()));
-        }
-        if !challenges.basic {
-            return Err(Problem::Challenge {
-                schemes: challenges.schemes.join(", "),
-            });
-        }
-        match self.credentials.basic_header()? {
-            Some(header) => Ok(Grant::basic(header)),
-            None => Err(Problem::NoCredentials {
-                host: link.origin.clone(),
-            }),
-        }
+        demand: &Demand,
+        extra: &Extra,
+        refused: u64,
+    ) -> Result<Shown, Problem> {
+        let fetch = async |extra: &Extra, refresh: Option<&Refresh>| match demand {
+            Demand::Show => self.show().map(Grant::lasting),
+            Demand::Token(service) => {
+                let request = TokenRequest {
+                    wire: self.wire_to(service),
+                    limits: &self.limits,
+                    service,
+                    scopes: &scope.parameters(&self.repository, extra),
+                    credentials: &self.credentials,
+                };
+                let fetched = request.fetch(refresh).await;
+                fetched.map_err(|problem| problem.asked_without(self.withheld.get()))
+            }
+        };
+        // It is large and seldom needed: not to be carried by each request.
+        Box::pin(slot.obtain(demand, extra, refused, fetch)).await
     }
 
-    /// The strict egress rules send no credentials in the clear, also none that would only buy a token.
+    /// What can be shown without asking anybody.
+    fn show(&self) -> Result<HeaderValue, Problem> {
+        if let Credentials::RegistryToken { token, .. } = &self.credentials {
+            return sensitive(&format!("Bearer {}", token.expose()));
+        }
+        self.credentials
+            .basic_header()?
+            .ok_or(Problem::Header("there is no name and password to show"))
+    }
+
+    /// The strict egress rules send no credentials in the clear or to whoever answers, also none that would only buy a
+    /// token.
     fn permit_credentials(&self, link: &Link) -> Result<(), Problem> {
-        let is_plain = link.origin.scheme == Scheme::Http;
+        let is_open = link.origin.scheme == Scheme::Http || !self.is_verified;
         match self.credentials.source() {
-            Some(source) if is_plain && !self.egress.rules().allows_plain_credentials() => {
+            Some(source) if is_open && !self.egress.rules().allows_plain_credentials() => {
                 Err(Problem::PlainCredentials {
                     host: link.origin.clone(),
                     credentials: source.to_owned(),
@@ -92,22 +151,30 @@ impl Channel {
         }
     }
 
-    /// What a token service gets to see: all that the registry does, or nothing. A realm that is no URL is not refused
-    /// here.
-    fn shown_to(&self, registry: &Link, realm: &str) -> (&Wire, &Credentials) {
-        let Some(realm) = registry.join(realm) else {
-            return (&self.home, &self.credentials);
+    /// A token service that the egress rules do not trust is asked as nobody in particular.
+    fn restricted(&self, registry: &Link, mut demand: Demand) -> Demand {
+        let Demand::Token(service) = &mut demand else {
+            return demand;
         };
-        let rules = self.egress.rules();
-        if rules.trusts_realm(&registry.origin, &realm.origin) {
-            return (&self.home, &self.credentials);
+        let (registry, realm) = (&registry.origin, &service.realm.link.origin);
+        if self.egress.rules().trusts_realm(registry, realm) {
+            return demand;
         }
         if self.credentials.source().is_some() {
-            let (registry, realm) = (&registry.origin, &realm.origin);
             tracing::warn!(%registry, %realm, "credentials are not sent to this token service");
             // Another one later changes nothing for who reads the message.
             let _ = self.withheld.set(realm.clone());
         }
-        (&self.foreign, &Credentials::Anonymous)
+        service.realm.with_credentials = false;
+        demand
+    }
+
+    /// A client certificate goes where credentials go.
+    fn wire_to(&self, service: &Service) -> &Wire {
+        if service.realm.with_credentials {
+            &self.home
+        } else {
+            &self.foreign
+        }
     }
 }

@@ -19,7 +19,7 @@ use crate::Repository;
 
 use super::{
     access::Access,
-    auth::grants::Grants,
+    auth::{Identity, grants::Grants},
     connector::Connector,
     egress::{Dials, Egress, Gate},
     error::Error,
@@ -272,6 +272,8 @@ impl Shared {
         let (home, foreign) = (wire(&access.tls)?, wire(&access.tls.without_identity())?);
         Ok(Channel {
             place: repository.to_string(),
+            identity: Identity::new(&access.credentials, &home.digest()),
+            is_verified: access.tls.is_verified(),
             credentials: access.credentials,
             scheme: Home::new(
                 self.schemes.clone(),

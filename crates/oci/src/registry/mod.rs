@@ -49,7 +49,10 @@ mod tls;
 mod wire;
 
 pub use access::{Access, ProxyChoice, Transport};
-pub use auth::{Credentials, DockerConfig, DockerConfigError, Secret};
+pub use auth::{
+    ArgoAccess, ArgoCd, ArgoCdError, Credentials, DockerConfig, DockerConfigError, Helper,
+    HelperName, HelperNameError, Secret,
+};
 pub use client::{Client, Limits, Options, Timeouts};
 pub use egress::{
     Dials, Egress, HostPattern, HostPatternError, Network, NetworkError, RealmPair, RealmPairError,

@@ -4,7 +4,7 @@
 //! Made where it is noticed, by code that knows no operation; leaves inside an [`super::Error`]. What the other side said
 //! is cut and cleaned here, so that no later code has to.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use http::StatusCode;
 
@@ -34,7 +34,7 @@ pub(crate) enum Problem {
     Realm { realm: String },
     /// The registry wants something that we cannot give.
     #[error(
-        "the registry asks for authentication by {schemes}, of which only Basic and Bearer are supported"
+        "the registry asks for authentication by {schemes}, which cannot be met: only Basic and Bearer are supported, and a Bearer challenge that names no realm is of no use"
     )]
     Challenge { schemes: String },
     /// Basic authentication is asked for.
@@ -42,12 +42,23 @@ pub(crate) enum Problem {
         "{host} answered 401 Unauthorized and asks for a name and password; no credentials were given"
     )]
     NoCredentials { host: Origin },
-    /// The credentials have a form that is not supported yet.
-    #[error("the credentials from {credentials} hold {what}, which is not supported yet")]
-    UnsupportedCredentials {
+    /// Basic authentication is asked for, and the credentials are a token.
+    #[error(
+        "{host} answered 401 Unauthorized and asks for a name and password; the credentials from {credentials} are {what}"
+    )]
+    CredentialForm {
+        host: Origin,
         what: &'static str,
         credentials: String,
     },
+    /// The token service redirects where its answer is not to be looked for.
+    #[error(
+        "the token service {host} answered {} and leads elsewhere, which is not followed", status.as_u16()
+    )]
+    TokenRedirect { host: Origin, status: StatusCode },
+    /// What went wrong for another request, for whose outcome this one waited.
+    #[error(transparent)]
+    Shared(Arc<Self>),
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// A certificate was not accepted by who expected that nothing is verified, as Flux does then.
@@ -189,7 +200,8 @@ impl Problem {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.kind(),
-            Self::NoCredentials { .. } => ErrorKind::Unauthorized,
+            Self::NoCredentials { .. } | Self::CredentialForm { .. } => ErrorKind::Unauthorized,
+            Self::Shared(problem) => problem.kind(),
             Self::Connect(error) | Self::Verified(error) => error.kind(),
             Self::OtherScheme(problem) => problem.kind(),
             Self::Broken { .. } => ErrorKind::Unreachable,
@@ -211,14 +223,12 @@ impl Problem {
             Self::InternalRedirect { .. }
             | Self::Elsewhere { .. }
             | Self::PlainCredentials { .. } => ErrorKind::EgressDenied,
-            Self::UnsupportedCredentials { .. }
-            | Self::Tls(_)
-            | Self::Registry { .. }
-            | Self::Header(_) => ErrorKind::Config,
+            Self::Tls(_) | Self::Registry { .. } | Self::Header(_) => ErrorKind::Config,
             Self::Io { .. } => ErrorKind::Io,
             Self::NoToken { .. }
             | Self::Realm { .. }
             | Self::Challenge { .. }
+            | Self::TokenRedirect { .. }
             | Self::NotHttp { .. }
             | Self::NeitherScheme { .. }
             | Self::PlainRedirect { .. }
@@ -251,6 +261,8 @@ impl Problem {
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => Some(answer.status),
+            Self::TokenRedirect { status, .. } => Some(*status),
+            Self::Shared(problem) => problem.status(),
             _ => None,
         }
     }
@@ -260,6 +272,7 @@ impl Problem {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.retry_after,
             Self::NotAsked { refusal, .. } => refusal.left(),
+            Self::Shared(problem) => problem.retry_after(),
             _ => None,
         }
     }
@@ -292,6 +305,7 @@ impl Problem {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.is_transient(),
             Self::Connect(error) => error.is_transient(),
             Self::Broken { .. } | Self::Stalled { .. } | Self::OtherScheme(_) => true,
+            Self::Shared(problem) => problem.is_transient(),
             _ => false,
         }
     }

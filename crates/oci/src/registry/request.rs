@@ -17,7 +17,7 @@ use http::{
 use crate::Repository;
 
 use super::{
-    auth::{Credentials, Scope, grants::Grants},
+    auth::{Credentials, Identity, Scope, grants::Grants},
     body,
     client::Limits,
     egress::Gate,
@@ -36,6 +36,10 @@ pub(crate) struct Channel {
     /// The repository's name, for errors.
     pub(crate) place: String,
     pub(crate) credentials: Credentials,
+    /// Who asks and how, as far as a grant may depend on it.
+    pub(crate) identity: Identity,
+    /// Whether the registry's certificate is verified, where it shows one.
+    pub(crate) is_verified: bool,
     /// HTTPS or plain HTTP; found out when the first request is sent, by this session or another.
     pub(crate) scheme: Home,
     /// For the registry and the token service that it names.

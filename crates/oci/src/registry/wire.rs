@@ -128,6 +128,11 @@ impl Wire {
         (self.fingerprint.clone(), self.route.id())
     }
 
+    /// What an answer may depend on beside the request: TLS settings and route.
+    pub(crate) fn digest(&self) -> Digest {
+        Digest::sha256_of(format!("{:?}", self.id()).as_bytes())
+    }
+
     /// Waits for the host's turn, sends a request and waits for the head of the answer, for `limit` at most once it is
     /// sent.
     pub(crate) async fn send(

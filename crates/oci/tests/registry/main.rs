@@ -40,5 +40,9 @@ mod schemes;
 mod table;
 /// Lists of tags: pages, links and lists that do not end.
 mod tags;
+/// Several tenants on one host, and that nothing of one is ever shown for another.
+mod tenants;
+/// Challenges in all their forms, token services good and bad, and who asks them how often.
+mod tokens;
 /// Certificates, and which of HTTPS and plain HTTP is spoken.
 mod transport;

@@ -16,30 +16,58 @@ use serde_json::json;
 use super::call::Call;
 use super::digest;
 use super::reply::{self, Refusal, Reply, With as _};
-use super::route::Endpoint;
+use super::route::{Endpoint, Query};
 
 /// How the registry authenticates.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Auth {
     #[default]
     Open,
-    Basic(Account),
+    Basic(Vec<Account>),
     Bearer {
-        account: Account,
+        accounts: Vec<Account>,
         lifetime: Duration,
         anonymous_pull: bool,
+        forms: Forms,
     },
 }
 
+/// Whether the token endpoint takes a form (POST), and whether a plain GET.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Forms {
+    /// GET only, as distribution's own example.
+    #[default]
+    Get,
+    /// Both.
+    Both,
+    /// POST only.
+    Post,
+}
+
+/// Who may do something, and what the log calls that one.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Account {
+    pub(crate) label: String,
     pub(crate) username: String,
     pub(crate) password: String,
+    /// What stands for the password in a form with `grant_type=refresh_token`.
+    pub(crate) identity_token: Option<String>,
+}
+
+impl Account {
+    pub(crate) fn new(label: &str, username: &str, password: &str) -> Self {
+        Self {
+            label: label.to_owned(),
+            username: username.to_owned(),
+            password: password.to_owned(),
+            identity_token: None,
+        }
+    }
 }
 
 impl std::fmt::Debug for Account {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Account({})", self.username)
+        write!(f, "Account({})", self.label)
     }
 }
 
@@ -58,6 +86,7 @@ struct Grants {
 }
 
 struct Grant {
+    owner: Option<String>,
     scopes: Vec<Scope>,
     ends: Instant,
 }
@@ -84,7 +113,7 @@ impl Gatekeeper {
         }
         match &self.auth {
             Auth::Open => None,
-            Auth::Basic(account) if basic(&call.headers).as_ref() == Some(account) => None,
+            Auth::Basic(accounts) if owner(accounts, &call.headers).is_some() => None,
             Auth::Basic(_) => Some(challenge("Basic realm=\"fake registry\"".to_owned())),
             Auth::Bearer { .. } => self.refuse_bearer(call),
         }
@@ -117,45 +146,73 @@ impl Gatekeeper {
     /// Answers a request to the token endpoint.
     pub(crate) fn token(&self, call: &Call) -> Reply {
         let Auth::Bearer {
-            account,
+            accounts,
             lifetime,
             anonymous_pull,
+            forms,
         } = &self.auth
         else {
             return Refusal::not_found("UNSUPPORTED", "no token endpoint here").into();
         };
-        if call.method != Method::GET {
-            return Refusal::method_not_allowed().into();
-        }
-        let scopes = call
-            .query
+        let form = Query::parse(std::str::from_utf8(&call.body).ok());
+        let (fields, owner) = match (&call.method, forms) {
+            (&Method::GET, Forms::Get | Forms::Both) => {
+                (&call.query, owner(accounts, &call.headers))
+            }
+            (&Method::POST, Forms::Both | Forms::Post) => (&form, owner_of_form(accounts, &form)),
+            _ => return Refusal::method_not_allowed().into(),
+        };
+        let is_anonymous = call.method == Method::GET && basic(&call.headers).is_none();
+        let scopes = fields
             .all("scope")
             .flat_map(|list| list.split(' '))
             .filter_map(Scope::parse);
-        let scopes: Vec<Scope> = match basic(&call.headers) {
-            Some(given) if given == *account => scopes.collect(),
-            None if *anonymous_pull => scopes.map(Scope::pull_only).collect(),
+        let scopes: Vec<Scope> = match &owner {
+            Some(_) => scopes.collect(),
+            None if *anonymous_pull && is_anonymous => scopes.map(Scope::pull_only).collect(),
             _ => return challenge("Basic realm=\"fake registry\"".to_owned()),
         };
-        let token = self.issue(scopes, *lifetime);
+        let owner = owner.or_else(|| call.certificate.clone());
+        let token = self.issue(owner, scopes, *lifetime);
         let body = json!({"token": token, "access_token": token, "expires_in": lifetime.as_secs()});
         reply::json(StatusCode::OK, "application/json", &body)
     }
 
     /// Makes every token given out so far worthless.
     pub(crate) fn revoke(&self) {
-        self.grants().by_token.clear();
+        // They stay known, so that the log can say whose they were.
+        let now = Instant::now();
+        for grant in self.grants().by_token.values_mut() {
+            grant.ends = now;
+        }
     }
 
-    fn issue(&self, scopes: Vec<Scope>, lifetime: Duration) -> String {
+    /// Whose authorization a request shows, as the log calls that one.
+    pub(crate) fn who(&self, headers: &HeaderMap) -> Option<String> {
+        if let Some(token) = bearer(headers) {
+            let grants = self.grants();
+            return grants.by_token.get(&token)?.owner.clone();
+        }
+        match &self.auth {
+            Auth::Open => None,
+            Auth::Basic(accounts) | Auth::Bearer { accounts, .. } => owner(accounts, headers),
+        }
+    }
+
+    fn issue(&self, owner: Option<String>, scopes: Vec<Scope>, lifetime: Duration) -> String {
         let mut grants = self.grants();
         grants.issued += 1;
         let token = digest::sha256(format!("{} {}", self.base, grants.issued).as_bytes());
         let token = token.replace("sha256:", "token-");
         let ends = Instant::now() + lifetime;
-        grants
-            .by_token
-            .insert(token.clone(), Grant { scopes, ends });
+        grants.by_token.insert(
+            token.clone(),
+            Grant {
+                owner,
+                scopes,
+                ends,
+            },
+        );
         token
     }
 
@@ -238,14 +295,37 @@ fn challenge(value: String) -> Reply {
     reply.with(header::WWW_AUTHENTICATE, value)
 }
 
-fn basic(headers: &HeaderMap) -> Option<Account> {
+/// The account that a header's name and password are those of.
+fn owner(accounts: &[Account], headers: &HeaderMap) -> Option<String> {
+    let (username, password) = basic(headers)?;
+    accounts
+        .iter()
+        .find(|account| account.username == username && account.password == password)
+        .map(|account| account.label.clone())
+}
+
+/// The account that a form's password or refresh token is that of.
+fn owner_of_form(accounts: &[Account], form: &Query) -> Option<String> {
+    let named = |account: &&Account| match form.first("grant_type") {
+        Some("password") => {
+            form.first("username") == Some(&account.username)
+                && form.first("password") == Some(&account.password)
+        }
+        Some("refresh_token") => {
+            account.identity_token.is_some()
+                && form.first("refresh_token") == account.identity_token.as_deref()
+        }
+        _ => false,
+    };
+    let account = accounts.iter().find(named)?;
+    Some(account.label.clone())
+}
+
+fn basic(headers: &HeaderMap) -> Option<(String, String)> {
     let encoded = credentials(headers, "basic")?;
     let decoded = String::from_utf8(BASE64.decode(encoded).ok()?).ok()?;
     let (username, password) = decoded.split_once(':')?;
-    Some(Account {
-        username: username.to_owned(),
-        password: password.to_owned(),
-    })
+    Some((username.to_owned(), password.to_owned()))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<String> {
@@ -266,7 +346,7 @@ mod tests {
 
     use super::*;
     use crate::registry::call::Features;
-    use crate::registry::route::{Query, Route};
+    use crate::registry::route::Route;
 
     const BASE: &str = "http://127.0.0.1:5000";
     /// `user:pass`
@@ -287,19 +367,17 @@ mod tests {
             query: Query::parse(Some(query)),
             headers,
             body: bytes::Bytes::new(),
+            certificate: None,
             features: Features::default(),
         }
     }
 
     fn bearer_gate(lifetime: Duration, anonymous_pull: bool) -> Gatekeeper {
-        let account = Account {
-            username: "user".to_owned(),
-            password: "pass".to_owned(),
-        };
         let auth = Auth::Bearer {
-            account,
+            accounts: vec![Account::new("user", "user", "pass")],
             lifetime,
             anonymous_pull,
+            forms: Forms::default(),
         };
         Gatekeeper::new(auth, BASE.to_owned())
     }

@@ -16,6 +16,8 @@ pub(crate) struct Call {
     pub(crate) query: Query,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// The digest of the certificate that the client showed.
+    pub(crate) certificate: Option<String>,
     pub(crate) features: Features,
 }
 

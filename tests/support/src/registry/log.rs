@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header, request};
 
+use super::digest;
 use super::route::{Endpoint, Route};
 
 /// A request that reached the registry.
@@ -26,6 +27,13 @@ pub struct Seen {
     pub authorization: Option<String>,
     /// Whether a `Proxy-Authorization` header came along, which is nobody's but a proxy's.
     pub proxy_authorization: bool,
+    /// Whose authorization it was, as the registry knows it: the label of an account, also for the tokens that it was
+    /// given, or the digest of the certificate that a token was given for. `None` when it showed none, or a wrong one.
+    pub who: Option<String>,
+    /// The digest of the certificate that the client showed.
+    pub certificate: Option<String>,
+    /// The digest of the `Authorization` header's value: two that differ were different.
+    pub authorization_digest: Option<String>,
     /// The `Range` header.
     pub range: Option<String>,
     /// The `If-Range` header.
@@ -63,7 +71,12 @@ pub(crate) struct Entry {
 }
 
 impl Log {
-    pub(crate) fn begin(&self, head: &request::Parts) -> Entry {
+    pub(crate) fn begin(
+        &self,
+        head: &request::Parts,
+        who: Option<String>,
+        certificate: Option<String>,
+    ) -> Entry {
         let text = |name: HeaderName| header_text(&head.headers, &name);
         let seen = Seen {
             method: head.method.clone(),
@@ -73,6 +86,10 @@ impl Log {
             authorization: text(header::AUTHORIZATION)
                 .map(|value| value.split(' ').take(1).collect()),
             proxy_authorization: head.headers.contains_key(header::PROXY_AUTHORIZATION),
+            who,
+            certificate,
+            authorization_digest: text(header::AUTHORIZATION)
+                .map(|value| digest::sha256(value.as_bytes())),
             range: text(header::RANGE),
             if_range: text(header::IF_RANGE),
             accept: text(header::ACCEPT),

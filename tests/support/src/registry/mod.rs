@@ -26,6 +26,7 @@ mod seed;
 mod server;
 mod store;
 mod stream;
+mod tenants;
 mod wire;
 
 use std::io;
@@ -36,7 +37,7 @@ use std::time::Duration;
 use rustls::ServerConfig;
 
 use crate::tls::{Authority, Identity};
-use auth::{Account, Auth, Gatekeeper};
+use auth::{Account, Auth, Forms, Gatekeeper};
 use call::Features;
 use server::{Server, Shared};
 
@@ -162,7 +163,7 @@ impl Builder {
 
     /// Demands this user and password on every request (basic authentication).
     pub fn basic(mut self, username: &str, password: &str) -> Self {
-        self.auth = Auth::Basic(account(username, password));
+        self.auth = Auth::Basic(vec![Account::new(username, username, password)]);
         self
     }
 
@@ -171,9 +172,10 @@ impl Builder {
     /// A token holds for five minutes and for the repository and actions it was asked for.
     pub fn bearer(mut self, username: &str, password: &str) -> Self {
         self.auth = Auth::Bearer {
-            account: account(username, password),
+            accounts: vec![Account::new(username, username, password)],
             lifetime: Duration::from_mins(5),
             anonymous_pull: false,
+            forms: Forms::default(),
         };
         self
     }
@@ -244,12 +246,5 @@ impl Builder {
             shared,
             server,
         })
-    }
-}
-
-fn account(username: &str, password: &str) -> Account {
-    Account {
-        username: username.to_owned(),
-        password: password.to_owned(),
     }
 }

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::auth::Gatekeeper;
 use super::call::{Call, Features};
+use super::digest;
 use super::fault::{Answer, Fault};
 use super::log::{Entry, Log};
 use super::reply::{self, Refusal, Reply};
@@ -134,11 +135,13 @@ async fn connection(socket: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Sha
 
 /// Speaks HTTP on a connection until it ends, or until an answer is due that HTTP does not allow.
 async fn serve(stream: Stream, shared: Arc<Shared>) {
+    let certificate = stream.certificate().map(digest::sha256);
     let (take_over, mut wires) = mpsc::channel(1);
     let service = service_fn(move |request| {
         let (shared, take_over) = (Arc::clone(&shared), take_over.clone());
+        let certificate = certificate.clone();
         Box::pin(async move {
-            match answer(&shared, request).await {
+            match answer(&shared, request, certificate).await {
                 Answer::Reply(reply) => return Ok::<_, Infallible>(reply.map(Full::new)),
                 Answer::Wire(wire) => drop(take_over.send(wire).await),
                 Answer::Nothing => {}
@@ -157,9 +160,14 @@ async fn serve(stream: Stream, shared: Arc<Shared>) {
     let _ = wire.play(stream).await;
 }
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> Answer {
+async fn answer(
+    shared: &Shared,
+    request: Request<Incoming>,
+    certificate: Option<String>,
+) -> Answer {
     let (head, body) = request.into_parts();
-    let entry = shared.log.begin(&head);
+    let who = shared.gatekeeper.who(&head.headers);
+    let entry = shared.log.begin(&head, who, certificate.clone());
     let Ok(body) = body.collect().await else {
         return Answer::Reply(reply::empty(StatusCode::BAD_REQUEST));
     };
@@ -173,6 +181,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Answer {
         route,
         headers: head.headers,
         body: body.to_bytes(),
+        certificate,
         features: shared.features,
     };
     if let Some(refusal) = shared.gatekeeper.refuse(&call) {

@@ -24,6 +24,19 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// The certificate that the client showed (DER).
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(stream) => {
+                let chain = stream.get_ref().1.peer_certificates()?;
+                chain.first().map(AsRef::as_ref)
+            }
+        }
+    }
+}
+
 impl AsyncRead for Stream {
     fn poll_read(
         self: Pin<&mut Self>,

@@ -8,6 +8,7 @@ use super::super::problem::clean;
 
 /// More than any registry sends; what follows is not read.
 const MAX_HEADER: usize = 8 * 1024;
+const MAX_CHALLENGES: usize = 32;
 
 /// What a registry offers.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub(crate) struct Challenges {
 pub(crate) struct Bearer {
     pub(crate) realm: String,
     pub(crate) service: Option<String>,
+    /// What a token must be good for, as it stands there.
+    pub(crate) scope: Option<String>,
 }
 
 impl Challenges {
@@ -33,6 +36,9 @@ impl Challenges {
         for value in values {
             let text = String::from_utf8_lossy(&value[..value.len().min(MAX_HEADER)]);
             for challenge in split(&text) {
+                if challenges.schemes.len() >= MAX_CHALLENGES {
+                    return challenges;
+                }
                 challenges.add(&challenge);
             }
         }
@@ -44,9 +50,11 @@ impl Challenges {
         match challenge.scheme.to_ascii_lowercase().as_str() {
             "basic" => self.basic = true,
             "bearer" if self.bearer.is_none() => {
-                self.bearer = challenge.parameter("realm").map(|realm| Bearer {
-                    realm: realm.to_owned(),
-                    service: challenge.parameter("service").map(ToOwned::to_owned),
+                let parameter = |name| challenge.parameter(name).map(ToOwned::to_owned);
+                self.bearer = parameter("realm").map(|realm| Bearer {
+                    realm,
+                    service: parameter("service"),
+                    scope: parameter("scope"),
                 });
             }
             _ => {}
@@ -162,16 +170,18 @@ mod tests {
         Bearer {
             realm: realm.into(),
             service: service.map(Into::into),
+            scope: None,
         }
     }
 
     #[test]
     fn the_usual_forms_are_read() {
         let hub = r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:a/b:pull,push""#;
-        assert_eq!(
-            parse(&[hub]).bearer.unwrap(),
-            bearer("https://auth.docker.io/token", Some("registry.docker.io"))
-        );
+        let expected = Bearer {
+            scope: Some("repository:a/b:pull,push".into()),
+            ..bearer("https://auth.docker.io/token", Some("registry.docker.io"))
+        };
+        assert_eq!(parse(&[hub]).bearer.unwrap(), expected);
         assert!(parse(&[r#"Basic realm="Registry Realm""#]).basic);
         assert!(parse(&["Basic"]).basic);
         assert!(parse(&["basic realm=x"]).basic);
@@ -199,6 +209,24 @@ mod tests {
         assert_eq!(one.schemes, ["Negotiate", "Basic", "Bearer"]);
         let several = parse(&[r#"Bearer realm="https://a/t""#, r#"Basic realm="b""#]);
         assert!(several.basic && several.bearer.is_some());
+    }
+
+    #[test]
+    fn a_token_of_another_scheme_and_a_second_bearer_do_not_disturb() {
+        let got = parse(&[
+            "Negotiate YII+/a==, NTLM TlRM=",
+            r#"Bearer error="invalid_token""#,
+            r#"Bearer realm="/token",error="insufficient_scope",scope="repository:a:pull",realm="https://late""#,
+            r#"Bearer realm="https://second/""#,
+        ]);
+        let expected = Bearer {
+            scope: Some("repository:a:pull".into()),
+            ..bearer("/token", None)
+        };
+        assert_eq!(got.bearer.unwrap(), expected);
+        assert_eq!(got.schemes.len(), 5);
+        let many = "Basic, ".repeat(10_000);
+        assert_eq!(parse(&[&many]).schemes.len(), MAX_CHALLENGES);
     }
 
     #[test]

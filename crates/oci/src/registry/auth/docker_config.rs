@@ -1,23 +1,44 @@
 // SPDX-License-Identifier: Apache-2.0
-//! Docker's configuration file, as Kubernetes keeps it in pull secrets.
+//! Docker's configuration file: as Kubernetes keeps it in pull secrets, and as Docker and Podman keep it on disk.
 //!
-//! Enters as the bytes of `.dockerconfigjson` (or of the older `.dockercfg`); leaves as the [`Credentials`] for a
-//! repository. Matching is the kubelet's: host and port exactly, path as a prefix, the most specific entry first. No
-//! error quotes the document, which is full of secrets. Wildcard hosts and credential helpers are not read.
+//! Enters as the bytes of `.dockerconfigjson`, of the older `.dockercfg`, of `config.json` or of `auth.json`; leaves as the
+//! [`Credentials`] for a repository. Entries are tried in reverse order of their keys, as the kubelet does, and the first that
+//! matches is taken. No error quotes the document, which is full of secrets. Credential helpers are named to who asks for
+//! them, and run by nobody here.
 
 use std::{collections::BTreeMap, fmt};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::Deserialize;
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, Visitor},
+};
 
-use crate::Repository;
+use crate::{Repository, registry::problem::clean};
 
-use super::{Credentials, Secret};
+use super::{
+    Credentials, Secret,
+    docker_entry::EntryKey,
+    helper::{Helper, HelperNameError},
+};
+
+/// The largest Secret that Kubernetes takes.
+const MAX_DOCUMENT: usize = 1 << 20;
+/// Kubernetes takes it with and without padding.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 
 /// Credentials for several registries.
 #[derive(Clone)]
 pub struct DockerConfig {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<EntryKey, Entry>,
+    helpers: BTreeMap<EntryKey, String>,
+    store: String,
     source: String,
 }
 
@@ -25,7 +46,7 @@ pub struct DockerConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DockerConfigError {
-    /// Not JSON, or a field has the wrong type.
+    /// Not JSON, or a field has the wrong type or stands there twice.
     #[error(
         "the Docker configuration in {origin} is not valid JSON of that kind (line {line}, column {column})"
     )]
@@ -47,13 +68,28 @@ pub enum DockerConfigError {
         /// The key of the entry.
         registry: String,
     },
+    /// The text is larger than any configuration.
+    #[error("the Docker configuration in {origin} is larger than {MAX_DOCUMENT} bytes")]
+    TooLarge {
+        /// Where the text came from.
+        origin: String,
+    },
 }
 
 #[derive(Deserialize)]
 struct File {
     #[serde(default)]
-    auths: Option<BTreeMap<String, RawEntry>>,
+    auths: Option<Entries>,
+    // Of any type: a Secret whose helpers make no sense is as good as one without.
+    #[serde(default, rename = "credHelpers")]
+    helpers: serde_json::Value,
+    #[serde(default, rename = "credsStore")]
+    store: serde_json::Value,
 }
+
+/// As it stands there; a key that stands there twice is an error, not a choice.
+#[derive(Default)]
+struct Entries(BTreeMap<String, RawEntry>);
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -67,54 +103,85 @@ struct RawEntry {
 
 #[derive(Clone)]
 enum Entry {
-    Basic { username: String, password: Secret },
-    Unsupported(&'static str),
+    Registry(Secret),
+    Identity(Secret, Option<(String, Secret)>),
+    Basic(String, Secret),
     Empty,
 }
 
 impl DockerConfig {
     /// Parses `.dockerconfigjson`. `source` says where it came from, for instance `secret apps/regcred`.
     pub fn parse(json: &[u8], source: &str) -> Result<Self, DockerConfigError> {
-        let file: File = serde_json::from_slice(json).map_err(|error| malformed(&error, source))?;
-        Self::of(file.auths.unwrap_or_default(), source)
+        let file: File = read(json, source)?;
+        let helpers = file.helpers.as_object().into_iter().flatten();
+        let named =
+            helpers.filter_map(|(key, name)| Some((EntryKey::new(key), name.as_str()?.to_owned())));
+        Ok(Self {
+            helpers: named.collect(),
+            store: file.store.as_str().unwrap_or_default().to_owned(),
+            ..Self::of(file.auths.unwrap_or_default(), source)?
+        })
     }
 
     /// Parses `.dockercfg`, which is the map of `auths` alone.
     pub fn parse_legacy(json: &[u8], source: &str) -> Result<Self, DockerConfigError> {
-        let entries = serde_json::from_slice(json).map_err(|error| malformed(&error, source))?;
-        Self::of(entries, source)
+        Self::of(read(json, source)?, source)
     }
 
-    /// The credentials for a repository, [`Credentials::Anonymous`] when no entry matches.
+    /// The credentials for a repository, [`Credentials::Anonymous`] when no entry matches. Helpers are not asked.
     pub fn credentials_for(&self, repository: &Repository) -> Credentials {
         let source = self.source.clone();
-        // Backwards, so that of two keys that match the longer path comes first.
+        // Backwards, so that of two keys that match the longer path comes first, and a name before a pattern.
         let found = self
             .entries
             .iter()
             .rev()
-            .find(|(key, _)| matches(key, repository));
-        match found.map(|(_, entry)| entry) {
-            Some(Entry::Basic { username, password }) => {
-                Credentials::basic(username.clone(), password.clone(), source)
+            .find(|(key, _)| key.matches(repository));
+        match found.map(|(_, entry)| entry.clone()) {
+            Some(Entry::Registry(token)) => Credentials::RegistryToken { token, source },
+            Some(Entry::Identity(token, basic)) => Credentials::IdentityToken {
+                token,
+                basic,
+                source,
+            },
+            Some(Entry::Basic(username, password)) => {
+                Credentials::basic(username, password, source)
             }
-            Some(Entry::Unsupported(what)) => Credentials::Unsupported { what, source },
             Some(Entry::Empty) | None => Credentials::Anonymous,
         }
     }
 
-    fn of(raw: BTreeMap<String, RawEntry>, source: &str) -> Result<Self, DockerConfigError> {
+    /// The helper that is to be asked for the credentials for a repository: that of its host (`credHelpers`), else the
+    /// one for all (`credsStore`). Whoever runs it must trust who wrote this configuration.
+    pub fn helper_for(&self, repository: &Repository) -> Result<Option<Helper>, HelperNameError> {
+        let own = self
+            .helpers
+            .iter()
+            .rev()
+            .find(|(key, _)| key.matches(repository));
+        match own.map_or(&self.store, |(_, name)| name).as_str() {
+            "" => Ok(None),
+            name => Ok(Some(Helper::new(name.parse()?, repository))),
+        }
+    }
+
+    /// Of two keys that mean the same, the one that comes first and holds something counts.
+    fn of(raw: Entries, source: &str) -> Result<Self, DockerConfigError> {
         let mut entries = BTreeMap::new();
-        for (registry, entry) in raw {
-            let key = normalised(&registry);
-            let entry = Entry::of(entry).ok_or_else(|| DockerConfigError::Auth {
+        for (registry, raw) in raw.0 {
+            let key = EntryKey::new(&registry);
+            let entry = Entry::of(raw).ok_or_else(|| DockerConfigError::Auth {
                 origin: source.to_owned(),
-                registry: super::super::problem::clean(&key, 200),
+                registry: clean(key.as_str(), 200),
             })?;
-            entries.insert(key, entry);
+            if matches!(entries.get(&key), None | Some(Entry::Empty)) {
+                entries.insert(key, entry);
+            }
         }
         Ok(Self {
             entries,
+            helpers: BTreeMap::new(),
+            store: String::new(),
             source: source.to_owned(),
         })
     }
@@ -122,91 +189,93 @@ impl DockerConfig {
 
 impl fmt::Debug for DockerConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let registries: Vec<_> = self.entries.keys().map(EntryKey::as_str).collect();
         f.debug_struct("DockerConfig")
-            .field("registries", &self.entries.keys())
+            .field("registries", &registries)
             .field("source", &self.source)
             .finish_non_exhaustive()
     }
 }
 
 impl Entry {
-    /// `auth` decides over `username` and `password`; a token decides over both, as in Docker.
+    /// A token decides over name and password, and `auth` over `username` and `password`, as in go-containerregistry.
     fn of(raw: RawEntry) -> Option<Self> {
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        if filled(raw.identitytoken).is_some() {
-            return Some(Self::Unsupported("an identity token"));
+        if let Some(token) = filled(raw.registrytoken) {
+            return Some(Self::Registry(token.into()));
         }
-        if filled(raw.registrytoken).is_some() {
-            return Some(Self::Unsupported("a registry token"));
-        }
-        if let Some(auth) = filled(raw.auth) {
-            return decode(&auth);
-        }
-        let (username, password) = (filled(raw.username), filled(raw.password));
-        if username.is_none() && password.is_none() {
-            return Some(Self::Empty);
-        }
-        Some(Self::Basic {
-            username: username.unwrap_or_default(),
-            password: password.unwrap_or_default().into(),
+        let pair = match filled(raw.auth) {
+            Some(auth) => Some(decode(&auth)?),
+            None => match (filled(raw.username), filled(raw.password)) {
+                (None, None) => None,
+                (username, password) => Some((
+                    username.unwrap_or_default(),
+                    password.unwrap_or_default().into(),
+                )),
+            },
+        };
+        Some(match (filled(raw.identitytoken), pair) {
+            (Some(token), pair) => {
+                // Docker writes a name without a password beside the token.
+                let pair = pair.filter(|(_, password)| !password.expose().is_empty());
+                Self::Identity(token.into(), pair)
+            }
+            (None, Some((username, password))) => Self::Basic(username, password),
+            (None, None) => Self::Empty,
         })
     }
 }
 
-fn decode(auth: &str) -> Option<Entry> {
-    let bytes = STANDARD.decode(auth.trim()).ok()?;
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map;
+        impl<'de> Visitor<'de> for Map {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of registries")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = Entries::default();
+                while let Some((key, entry)) = map.next_entry::<String, Option<RawEntry>>()? {
+                    if entries.0.insert(key, entry.unwrap_or_default()).is_some() {
+                        return Err(A::Error::custom("a registry stands there twice"));
+                    }
+                }
+                Ok(entries)
+            }
+        }
+        deserializer.deserialize_map(Map)
+    }
+}
+
+fn read<'de, T: Deserialize<'de>>(json: &'de [u8], source: &str) -> Result<T, DockerConfigError> {
+    let origin = || source.to_owned();
+    if json.len() > MAX_DOCUMENT {
+        return Err(DockerConfigError::TooLarge { origin: origin() });
+    }
+    // serde's own text may quote a value of the document, so only the place is taken over.
+    serde_json::from_slice(json).map_err(|error| DockerConfigError::Json {
+        origin: origin(),
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
+fn decode(auth: &str) -> Option<(String, Secret)> {
+    let bytes = BASE64.decode(auth.trim()).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     let (username, password) = text.split_once(':')?;
     // Docker pads with NUL on some platforms.
     let password = password.trim_end_matches('\0').into();
-    Some(Entry::Basic {
-        username: username.to_owned(),
-        password,
-    })
-}
-
-/// serde's own text may quote a value of the document, so only the place is taken over.
-fn malformed(error: &serde_json::Error, source: &str) -> DockerConfigError {
-    DockerConfigError::Json {
-        origin: source.to_owned(),
-        line: error.line(),
-        column: error.column(),
-    }
-}
-
-/// The key as `host[:port][/path]`: without scheme, and without the API's version that Docker writes after the host.
-fn normalised(key: &str) -> String {
-    let bare = key
-        .trim()
-        .trim_start_matches("https://")
-        .trim_start_matches("http://");
-    let (host, path) = bare.split_once('/').unwrap_or((bare, ""));
-    let path = match path.split_once('/').unwrap_or((path, "")) {
-        ("v1" | "v2", rest) => rest,
-        _ => path,
-    };
-    let host = match host.to_ascii_lowercase() {
-        hub if matches!(hub.as_str(), "docker.io" | "registry-1.docker.io") => {
-            "index.docker.io".into()
-        }
-        other => other,
-    };
-    match path.trim_end_matches('/') {
-        "" => host,
-        path => format!("{host}/{path}"),
-    }
-}
-
-fn matches(key: &str, repository: &Repository) -> bool {
-    let (host, path) = key.split_once('/').unwrap_or((key, ""));
-    let below = |rest: &str| rest.is_empty() || rest.starts_with('/');
-    host.eq_ignore_ascii_case(repository.registry())
-        && (path.is_empty() || repository.path().strip_prefix(path).is_some_and(below))
+    Some((username.to_owned(), password))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::engine::general_purpose::STANDARD;
 
     fn shown(json: &str, repository: &str) -> String {
         let config = DockerConfig::parse(json.as_bytes(), "secret apps/regcred").unwrap();
@@ -218,7 +287,10 @@ mod tests {
             } => {
                 format!("{username}:{} from {source}", password.expose())
             }
-            Credentials::Unsupported { what, .. } => what.into(),
+            Credentials::IdentityToken { token, basic, .. } => {
+                format!("identity {} {}", token.expose(), basic.is_some())
+            }
+            Credentials::RegistryToken { token, .. } => format!("registry {}", token.expose()),
             Credentials::Anonymous => "anonymous".into(),
         }
     }
@@ -252,38 +324,28 @@ mod tests {
         );
         assert_eq!(
             of(&format!(r#"{{"auth":"{auth}","identitytoken":"t"}}"#)),
-            "an identity token"
+            "identity t true"
         );
-        assert_eq!(of(r#"{"registrytoken":"t"}"#), "a registry token");
+        let no_password = STANDARD.encode("00000000-0000-0000-0000-000000000000:");
+        assert_eq!(
+            of(&format!(
+                r#"{{"auth":"{no_password}","identitytoken":"t"}}"#
+            )),
+            "identity t false"
+        );
+        let unpadded = STANDARD.encode("u:pw");
+        let unpadded = unpadded.trim_end_matches('=');
+        assert_eq!(
+            of(&format!(r#"{{"auth":"{unpadded}"}}"#)),
+            "u:pw from secret apps/regcred"
+        );
+        assert_eq!(
+            of(r#"{"registrytoken":"r","identitytoken":"t"}"#),
+            "registry r"
+        );
+        assert_eq!(of("null"), "anonymous");
         assert_eq!(of(r#"{"email":"a@b"}"#), "anonymous");
         assert_eq!(of(r#"{"auth":"","username":null}"#), "anonymous");
-    }
-
-    #[test]
-    fn keys_match_by_host_and_path_prefix() {
-        for (key, repository, expected) in [
-            ("r.example", "r.example/a/b", true),
-            ("https://r.example", "r.example/app", true),
-            ("https://r.example/v1/", "r.example/app", true),
-            ("http://R.Example/v2/", "r.example/app", true),
-            ("r.example:443", "r.example/app", false),
-            ("r.example:5000", "r.example:5000/app", true),
-            ("r.example", "r.example:5000/app", false),
-            ("r.example/team", "r.example/team/app", true),
-            ("r.example/team", "r.example/team", true),
-            ("r.example/team", "r.example/teams/app", false),
-            ("example", "r.example/app", false),
-            ("r.example.evil", "r.example/app", false),
-            ("https://index.docker.io/v1/", "alpine", true),
-            ("docker.io", "org/app", true),
-            ("", "r.example/app", false),
-        ] {
-            assert_eq!(
-                shown(&config(key), repository) != "anonymous",
-                expected,
-                "{key} for {repository}"
-            );
-        }
     }
 
     #[test]
@@ -291,6 +353,46 @@ mod tests {
         let json = r#"{"auths":{"r.example":{"username":"wide","password":"p"},"r.example/app":{"username":"narrow","password":"p"}}}"#;
         assert!(shown(json, "r.example/app/b").starts_with("narrow:"));
         assert!(shown(json, "r.example/bb").starts_with("wide:"));
+        let json = r#"{"auths":{"*.example":{"username":"wide","password":"p"},"r.example":{"username":"narrow","password":"p"}}}"#;
+        assert!(shown(json, "r.example/app").starts_with("narrow:"));
+        assert!(shown(json, "s.example/app").starts_with("wide:"));
+    }
+
+    #[test]
+    fn of_two_keys_for_the_same_the_first_that_holds_something_counts() {
+        let json = r#"{"auths":{"r.example":{"username":"c","password":"p"},"http://r.example":{},
+            "https://r.example/v1/":{"username":"b","password":"p"}}}"#;
+        assert!(shown(json, "r.example/app").starts_with("b:"));
+    }
+
+    #[test]
+    fn helpers_are_named_but_change_nothing() {
+        let json = br#"{"auths":{"r.example":{"username":"u","password":"p"}},"credsStore":"pass",
+            "credHelpers":{"ecr.example":"ecr-login","plain.example":"","evil.example":"../../bin/sh"}}"#;
+        let config = DockerConfig::parse(json, "x").unwrap();
+        let helper = |repository: &str| {
+            let helper = config.helper_for(&repository.parse().unwrap());
+            helper.map(|h| h.map(|h| (h.name.to_string(), h.server)))
+        };
+        let named = |name: &str, server: &str| Ok(Some((name.to_owned(), server.to_owned())));
+        assert_eq!(helper("ecr.example/app"), named("ecr-login", "ecr.example"));
+        assert_eq!(
+            helper("r.example:5000/app"),
+            named("pass", "r.example:5000")
+        );
+        assert_eq!(
+            helper("alpine"),
+            named("pass", "https://index.docker.io/v1/")
+        );
+        assert_eq!(helper("plain.example/app"), Ok(None));
+        assert!(helper("evil.example/app").is_err());
+        let from_entry = config.credentials_for(&"r.example/app".parse().unwrap());
+        assert!(matches!(from_entry, Credentials::Basic { .. }));
+        let from_helper = config.credentials_for(&"ecr.example/app".parse().unwrap());
+        assert_eq!(from_helper, Credentials::Anonymous);
+        let odd = br#"{"credsStore":7,"credHelpers":["x"]}"#;
+        let odd = DockerConfig::parse(odd, "x").unwrap();
+        assert_eq!(odd.helper_for(&"r.example/app".parse().unwrap()), Ok(None));
     }
 
     #[test]
@@ -314,6 +416,10 @@ mod tests {
             r#"{"auths":{"r":{"password":["canary"]}}}"#.into(),
             r#"{"auths":{"r":{"auth":"canary!"}}}"#.into(),
             format!(r#"{{"auths":{{"r":{{"auth":"{no_colon}"}}}}}}"#),
+            r#"{"auths":{"r":{"username":"canary"},"r":{"username":"other"}}}"#.into(),
+            r#"{"auths":{"r":{"username":"canary","username":"other"}}}"#.into(),
+            r#"{"auths":["canary"]}"#.into(),
+            format!(r#"{{"canary":"{}"}}"#, "x".repeat(MAX_DOCUMENT)),
         ] {
             let error = DockerConfig::parse(bad.as_bytes(), "secret apps/regcred").unwrap_err();
             let text = format!("{error} {error:?}");

@@ -1,207 +1,229 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The token service: a realm and credentials go in, a bearer token comes out.
 //!
-//! Source: distribution's token authentication specification (GET flow). Redirects are not followed, the answer is read
-//! under a cap, and what it says is never quoted.
+//! Source: distribution's token authentication specification and its variant by OAuth 2. GET with `service`, `scope` and
+//! `account` is asked first, and the password sent in a form (`grant_type=password`) only to a service that knows no GET
+//! (404, 405). An identity token, or a refresh token that the service gave with an earlier token, is sent in a form
+//! (`grant_type=refresh_token`); a service that knows no such form is asked by GET, as Flux does. So one token costs one
+//! request, or two where the first was of a form that the service does not know or does not take any more.
+//!
+//! Redirects are followed for GET, a few times, and within the origin of the realm: credentials are for that origin. Of
+//! an answer no more than a cap is read, and what it says is never quoted.
 
-use http::{HeaderValue, Method, Request, header};
-use serde::Deserialize;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full};
 
 use crate::registry::{
     body,
     client::Limits,
-    origin::{Link, Scheme},
+    origin::{Link, percent_encode},
     problem::Problem,
-    wire::{self, Wire},
+    redirect,
+    wire::{self, Body, Incoming, Wire},
 };
 
-use super::{Credentials, challenge::Bearer, grants::Grant, sensitive};
+use super::{
+    Credentials, Secret,
+    demand::Service,
+    grants::{Grant, Refresh},
+    token_answer,
+};
 
-/// Asks the token service that a registry named for a token.
-pub(crate) async fn fetch(
-    wire: &Wire,
-    limits: &Limits,
-    registry: &Link,
-    bearer: &Bearer,
-    scopes: &[String],
-    credentials: &Credentials,
-) -> Result<Grant, Problem> {
-    let link = service_link(registry, bearer, scopes)?;
-    let sent = credentials.basic_header()?;
-    let mut request = Request::builder().method(Method::GET).uri(link.uri.clone());
-    if let Some(value) = &sent {
-        request = request.header(header::AUTHORIZATION, value);
+const MAX_HOPS: u32 = 3;
+/// Names the program, as the form demands; it is registered nowhere.
+const CLIENT_ID: &str = "wharf";
+
+/// A token that is asked for.
+pub(crate) struct TokenRequest<'a> {
+    pub(crate) wire: &'a Wire,
+    pub(crate) limits: &'a Limits,
+    pub(crate) service: &'a Service,
+    pub(crate) scopes: &'a [String],
+    pub(crate) credentials: &'a Credentials,
+}
+
+impl TokenRequest<'_> {
+    /// Asks the token service that a registry named. `refresh` is what it gave with the last token.
+    pub(crate) async fn fetch(&self, refresh: Option<&Refresh>) -> Result<Grant, Problem> {
+        let realm = &self.service.realm;
+        if !realm.with_credentials {
+            return self.get(&Credentials::Anonymous).await;
+        }
+        if let Some(refresh) = refresh.filter(|refresh| refresh.realm == realm.link) {
+            match self.refresh(&refresh.token).await {
+                Err(problem) if is_refused(&problem) => {}
+                other => return other,
+            }
+        }
+        match self.credentials {
+            Credentials::IdentityToken { token, .. } => match self.refresh(token).await {
+                Err(problem) if is_unknown(&problem) => self.get(self.credentials).await,
+                other => other,
+            },
+            Credentials::Basic {
+                username, password, ..
+            } => match self.get(self.credentials).await {
+                Err(problem) if is_unknown(&problem) => {
+                    let fields = [
+                        ("grant_type", "password"),
+                        ("username", username),
+                        ("password", password.expose()),
+                    ];
+                    self.post(self.credentials, &fields).await
+                }
+                other => other,
+            },
+            Credentials::Anonymous | Credentials::RegistryToken { .. } => {
+                self.get(self.credentials).await
+            }
+        }
     }
-    let request = request
-        .body(wire::empty())
-        .map_err(|_| Problem::Header("the token request cannot be built"))?;
-    let response = wire
-        .send(&link.origin, request, wire.timeouts.response)
-        .await?;
-    if !response.status().is_success() {
-        let answer = body::answer(
-            response,
-            &link.origin,
-            credentials,
-            sent.as_ref(),
-            true,
-            wire,
-        )
-        .await;
-        return Err(Problem::Token {
+
+    async fn get(&self, credentials: &Credentials) -> Result<Grant, Problem> {
+        let sent = credentials.basic_header()?;
+        let mut headers = HeaderMap::new();
+        if let Some(value) = &sent {
+            headers.insert(header::AUTHORIZATION, value.clone());
+        }
+        let mut link = self.link(credentials)?;
+        for _ in 0..MAX_HOPS {
+            let response = self
+                .send(Method::GET, &link, headers.clone(), wire::empty())
+                .await?;
+            match self.next(&link, &response) {
+                Some(next) => link = next,
+                None => return self.read(response, credentials, sent.as_ref()).await,
+            }
+        }
+        Err(Problem::Redirects {
             host: link.origin,
-            answer,
+            limit: MAX_HOPS,
+        })
+    }
+
+    async fn refresh(&self, token: &Secret) -> Result<Grant, Problem> {
+        let source = self.credentials.source().unwrap_or_default();
+        let sent = Credentials::identity_token(token.clone(), source);
+        let fields = [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token.expose()),
+        ];
+        self.post(&sent, &fields).await
+    }
+
+    async fn post(
+        &self,
+        credentials: &Credentials,
+        secret: &[(&str, &str)],
+    ) -> Result<Grant, Problem> {
+        let scope = self.scopes.join(" ");
+        let service = self.service.name.as_deref();
+        let form = secret
+            .iter()
+            .copied()
+            .chain([("client_id", CLIENT_ID), ("scope", &scope)])
+            .chain(service.map(|service| ("service", service)));
+        let pairs: Vec<_> = form
+            .map(|(name, value)| format!("{name}={}", percent_encode(value)))
+            .collect();
+        let body = Full::new(Bytes::from(pairs.join("&")));
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, form)]);
+        let body = body.map_err(|never| match never {}).boxed_unsync();
+        let link = &self.service.realm.link;
+        let response = self.send(Method::POST, link, headers, body).await?;
+        self.read(response, credentials, None).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        link: &Link,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response<Incoming>, Problem> {
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = link.uri.clone();
+        *request.headers_mut() = headers;
+        self.wire
+            .send(&link.origin, request, self.wire.timeouts.response)
+            .await
+    }
+
+    /// Where a redirect within the origin leads.
+    fn next(&self, link: &Link, response: &Response<Incoming>) -> Option<Link> {
+        if !redirect::is_redirect(response.status()) {
+            return None;
+        }
+        let next = redirect::location(link, response.headers()).ok()?;
+        (next.origin == self.service.realm.link.origin).then_some(next)
+    }
+
+    async fn read(
+        &self,
+        response: Response<Incoming>,
+        credentials: &Credentials,
+        sent: Option<&HeaderValue>,
+    ) -> Result<Grant, Problem> {
+        let link = &self.service.realm.link;
+        let host = link.origin.clone();
+        if redirect::is_redirect(response.status()) {
+            let status = response.status();
+            return Err(Problem::TokenRedirect { host, status });
+        }
+        if !response.status().is_success() {
+            let answer = body::answer(response, &host, credentials, sent, true, self.wire).await;
+            return Err(Problem::Token { host, answer });
+        }
+        let limit = self.limits.token;
+        let bytes = body::collect(response, &host, "the token", limit, self.wire).await?;
+        let (grant, refresh) = token_answer::parse(&bytes).ok_or(Problem::NoToken { host })?;
+        let refresh = refresh.map(|token| Refresh {
+            token,
+            realm: link.clone(),
         });
+        // Of nobody in particular nothing is kept beyond the token.
+        let is_known = *self.credentials != Credentials::Anonymous;
+        Ok(Grant {
+            refresh: refresh.filter(|_| is_known),
+            ..grant
+        })
     }
-    let bytes = body::collect(response, &link.origin, "the token", limits.token, wire).await?;
-    parse(&bytes).ok_or(Problem::NoToken { host: link.origin })
+
+    /// The realm with its parameters.
+    fn link(&self, credentials: &Credentials) -> Result<Link, Problem> {
+        // A name without a password may be a token itself, which has no place in a URL.
+        let account = credentials
+            .pair()
+            .filter(|(_, password)| !password.expose().is_empty())
+            .map(|(username, _)| ("account", username));
+        let service = self.service.name.as_deref();
+        service
+            .map(|service| ("service", service))
+            .into_iter()
+            .chain(self.scopes.iter().map(|scope| ("scope", scope.as_str())))
+            .chain(account)
+            .try_fold(self.service.realm.link.clone(), |link, (name, value)| {
+                link.with_query(name, value)
+            })
+            .ok_or(Problem::Header("the token request cannot be built"))
+    }
 }
 
-/// The realm with its parameters. A registry that is reached by HTTPS may not send credentials over plain HTTP.
-fn service_link(registry: &Link, bearer: &Bearer, scopes: &[String]) -> Result<Link, Problem> {
-    let unusable = || Problem::Realm {
-        realm: without_query(&bearer.realm),
-    };
-    let realm = registry.join(&bearer.realm).ok_or_else(unusable)?;
-    if registry.origin.scheme == Scheme::Https && realm.origin.scheme != Scheme::Https {
-        return Err(unusable());
-    }
-    let with_service = match &bearer.service {
-        Some(service) => realm.with_query("service", service),
-        None => Some(realm),
-    };
-    let with_scope =
-        |link: Option<Link>, scope: &String| link.and_then(|link| link.with_query("scope", scope));
-    scopes
-        .iter()
-        .fold(with_service, with_scope)
-        .ok_or_else(unusable)
+/// The service has no such form of request.
+fn is_unknown(problem: &Problem) -> bool {
+    matches!(
+        problem.status(),
+        Some(StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED)
+    )
 }
 
-fn without_query(realm: &str) -> String {
-    let end = realm.find(['?', '#', '@']).unwrap_or(realm.len());
-    super::super::problem::clean(&realm[..end], 200)
-}
-
-/// Numbers may be out of range and of any type: only a sensible `expires_in` counts.
-#[derive(Deserialize)]
-struct TokenAnswer {
-    token: Option<String>,
-    access_token: Option<String>,
-    expires_in: Option<serde_json::Value>,
-}
-
-fn parse(bytes: &[u8]) -> Option<Grant> {
-    let answer: TokenAnswer = serde_json::from_slice(bytes).ok()?;
-    let filled = |token: Option<String>| token.filter(|token| !token.is_empty());
-    let token = filled(answer.token).or_else(|| filled(answer.access_token))?;
-    let header: HeaderValue = sensitive(&format!("Bearer {token}")).ok()?;
-    let expires_in = answer.expires_in.and_then(|value| value.as_u64());
-    Some(Grant::token(header, expires_in))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    fn link(registry: &str, realm: &str, service: Option<&str>) -> Option<String> {
-        let registry = Link::parse(registry).unwrap();
-        let bearer = Bearer {
-            realm: realm.into(),
-            service: service.map(Into::into),
-        };
-        service_link(&registry, &bearer, &["repository:a/b:pull".to_owned()])
-            .ok()
-            .map(|link| link.uri.to_string())
-    }
-
-    #[test]
-    fn parameters_are_added_to_the_realm_and_encoded() {
-        assert_eq!(
-            link("https://r/v2/", "https://auth.r/token?x=1", Some("a&b=c")).unwrap(),
-            "https://auth.r/token?x=1&service=a%26b%3Dc&scope=repository%3Aa%2Fb%3Apull"
-        );
-        assert_eq!(
-            link("https://r/v2/", "https://auth.r/token", None).unwrap(),
-            "https://auth.r/token?scope=repository%3Aa%2Fb%3Apull"
-        );
-    }
-
-    #[test]
-    fn credentials_do_not_go_from_https_to_http() {
-        assert_eq!(link("https://r/v2/", "http://auth.r/token", None), None);
-        assert!(link("http://r/v2/", "http://auth.r/token", None).is_some());
-        assert!(link("http://r/v2/", "https://auth.r/token", None).is_some());
-        for bad in [
-            "https://user:canary@auth.r/token",
-            "ftp://auth.r/",
-            "https://",
-        ] {
-            assert_eq!(link("https://r/v2/", bad, None), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_unusable_realm_is_named_without_what_may_be_secret() {
-        let registry = Link::parse("https://r/").unwrap();
-        let bearer = Bearer {
-            realm: "http://a.r/t?key=canary".into(),
-            service: None,
-        };
-        let error = service_link(&registry, &bearer, &["s".to_owned()])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("http://a.r/t") && !error.contains("canary"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn both_names_of_the_token_are_read() {
-        for text in [
-            r#"{"token":"t"}"#,
-            r#"{"access_token":"t"}"#,
-            r#"{"token":"","access_token":"t"}"#,
-            r#"{"token":null,"access_token":"t","expires_in":300,"issued_at":7}"#,
-        ] {
-            let grant = parse(text.as_bytes()).unwrap();
-            assert_eq!(grant.header.to_str().unwrap(), "Bearer t", "{text}");
-            assert!(grant.header.is_sensitive());
-        }
-    }
-
-    #[test]
-    fn odd_lives_count_as_unsaid() {
-        for odd in ["-1", "1e99", "\"300\"", "null", "{}", "0.5"] {
-            let text = format!(r#"{{"token":"t","expires_in":{odd}}}"#);
-            assert_eq!(
-                parse(text.as_bytes()).unwrap().lives,
-                Duration::from_secs(60),
-                "{odd}"
-            );
-        }
-        let huge = r#"{"token":"t","expires_in":99999999999999999999}"#;
-        assert_eq!(
-            parse(huge.as_bytes()).unwrap().lives,
-            Duration::from_secs(60)
-        );
-    }
-
-    #[test]
-    fn what_holds_no_token_gives_none() {
-        for bad in [
-            "",
-            "<html>",
-            "[]",
-            "{}",
-            r#"{"token":""}"#,
-            r#"{"token":7}"#,
-            "{\"token\":\"a\\nb\"}",
-        ] {
-            assert!(parse(bad.as_bytes()).is_none(), "{bad}");
-        }
-    }
+/// The service has no such form of request, or does not take the token any more.
+fn is_refused(problem: &Problem) -> bool {
+    matches!(
+        problem.status(),
+        Some(StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    ) || is_unknown(problem)
 }
