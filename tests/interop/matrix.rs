@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Every registry with every client in both directions, and what came of it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 use wharf_test_support::registry::sha256;
+use wharf_test_support::servers::Grant;
 
 use crate::clients::{Artifact, Client};
 use crate::places::Place;
@@ -105,10 +107,10 @@ async fn from_wharf(place: &Place, client: Client, seed: u64) -> Result<(), Stri
     let source = work.join("source");
     content::make(&source, seed);
     let pushed = wharf::push(place, &artifact, &source).await?;
-    with_token(place, "wharf")?;
+    with_token(place, "wharf", Grant::Basic)?;
 
     let pulled = client.pull(place, &artifact, &work).await?;
-    with_token(place, client.name())?;
+    with_token(place, client.name(), client.grant())?;
     same("manifest", &sha256(&pulled.manifest), &pushed.manifest)?;
     same("layer", &sha256(&pulled.layer), &pushed.layer)?;
     let unpacked = content::unpack(&pulled.layer, &work).await?;
@@ -122,25 +124,27 @@ async fn to_wharf(place: &Place, client: Client, seed: u64) -> Result<(), String
     content::make(&source, seed);
     content::pack(&source, &archive).await?;
     let digest = client.push(place, &artifact, &archive, &work).await?;
-    with_token(place, client.name())?;
+    with_token(place, client.name(), client.grant())?;
 
     let found = wharf::find(place, &artifact, &work).await?;
-    with_token(place, "wharf-oci")?;
+    with_token(place, "wharf-oci", Grant::Basic)?;
     same("manifest", &found.digest, &digest)?;
     let layer = std::fs::read(&archive).unwrap();
     same("layer", &sha256(&found.layer), &sha256(&layer))?;
     let target = work.join("target");
     wharf::pull(place, &artifact, &target, &work).await?;
-    with_token(place, "wharf")?;
+    with_token(place, "wharf", Grant::Basic)?;
     same_files(&content::files(&target), &content::files(&source))
 }
 
-/// Where tokens are needed, whoever came in must have got one.
-fn with_token(place: &Place, who: &str) -> Result<(), String> {
-    match place.token_was_given() {
-        Some(false) => Err(format!("{who} came in without a token")),
-        Some(true) | None => Ok(()),
-    }
+/// Where tokens are needed, whoever came in must have got one, in this way and no other.
+fn with_token(place: &Place, who: &str, expected: Grant) -> Result<(), String> {
+    let Some(grants) = place.grants() else {
+        return Ok(());
+    };
+    let as_expected = !grants.is_empty() && grants.iter().all(|grant| *grant == expected);
+    let told = || format!("{who} got tokens by {grants:?} and not by {expected:?}");
+    as_expected.then_some(()).ok_or_else(told)
 }
 
 fn same(what: &str, got: &str, expected: &str) -> Result<(), String> {
@@ -151,15 +155,13 @@ fn same(what: &str, got: &str, expected: &str) -> Result<(), String> {
 }
 
 fn same_files(got: &content::Files, expected: &content::Files) -> Result<(), String> {
-    let names = |files: &content::Files| files.keys().cloned().collect::<Vec<_>>();
-    let differs = || {
-        format!(
-            "unpacked were {:?}, packed {:?}",
-            names(got),
-            names(expected)
-        )
-    };
-    (got == expected).then_some(()).ok_or_else(differs)
+    let names: BTreeSet<_> = got.keys().chain(expected.keys()).collect();
+    let differ = names
+        .into_iter()
+        .filter(|name| got.get(*name) != expected.get(*name));
+    let differ: Vec<_> = differ.collect();
+    let told = || format!("these files are not as they were packed: {differ:?}");
+    differ.is_empty().then_some(()).ok_or_else(told)
 }
 
 impl fmt::Display for Direction {

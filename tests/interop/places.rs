@@ -4,9 +4,11 @@
 use std::any::Any;
 use std::path::PathBuf;
 
+use base64::Engine as _;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use wharf_test_support::servers::{
-    Distribution, PASSWORD, ReferrersRegistry, TokenService, USERNAME, scratch,
+    Distribution, Grant, PASSWORD, ReferrersRegistry, TokenService, USERNAME, scratch,
 };
 use wharf_test_support::tls::Authority;
 
@@ -109,12 +111,27 @@ impl Place {
         self.tokens.is_some()
     }
 
-    /// Whether somebody has got a token since this was asked last; `None` where there are no tokens.
-    pub(crate) fn token_was_given(&self) -> Option<bool> {
+    /// What Docker's configuration file says of this registry; `None` where nobody is asked who they are.
+    pub(crate) fn login_entry(&self) -> Option<Value> {
+        let (user, password) = self.login?;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        Some(json!({"auth": pair}))
+    }
+
+    /// The same after a login at a token service that gives out refresh tokens.
+    pub(crate) fn identity_entry(&self) -> Option<Value> {
+        let (user, _) = self.login?;
+        let token = self.tokens.as_ref()?.refresh_token(user);
+        Some(json!({"identitytoken": token}))
+    }
+
+    /// How those who got a token since this was asked last said who they are; `None` where there are no tokens.
+    pub(crate) fn grants(&self) -> Option<Vec<Grant>> {
         let tokens = self.tokens.as_ref()?;
-        let given = tokens.requests().iter().any(|seen| seen.status == 200);
+        let requests = tokens.requests();
         tokens.clear_requests();
-        Some(given)
+        let given = requests.iter().filter(|seen| seen.status == 200);
+        Some(given.map(|seen| seen.grant).collect())
     }
 
     /// An empty folder for one cell; it goes with the place.

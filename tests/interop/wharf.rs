@@ -55,8 +55,8 @@ pub(crate) async fn pull(
     work: &Path,
 ) -> Result<(), String> {
     let mut launch = launch("pull", place).arg(artifact.reference(place));
-    if let Some(login) = place.login {
-        launch = launch.env("DOCKER_CONFIG", docker_config(&place.host, login, work));
+    if let Some(entry) = place.login_entry() {
+        launch = launch.env("DOCKER_CONFIG", docker_config(place, &entry, work));
     }
     run(launch.arg(folder), "").await.map(drop)
 }

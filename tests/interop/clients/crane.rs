@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Artifact, Pulled, go_program, only_layer};
+use super::{Artifact, Pulled, docker_config, go_program, only_layer};
 use crate::command::Program;
 use crate::places::Place;
 
@@ -20,11 +20,12 @@ pub(super) async fn pull(
     artifact: &Artifact,
     work: &Path,
 ) -> Result<Pulled, String> {
-    let crane = || go_program("crane", place, work);
-    let manifest = crane().arg("manifest").arg(artifact.reference(place));
+    let manifest = crane(place, work)
+        .arg("manifest")
+        .arg(artifact.reference(place));
     let manifest = manifest.output().await?;
     let blob = format!("{}@{}", artifact.name(place), only_layer(&manifest)?);
-    let layer = crane().arg("blob").arg(blob).output().await?;
+    let layer = crane(place, work).arg("blob").arg(blob).output().await?;
     Ok(Pulled { manifest, layer })
 }
 
@@ -34,8 +35,7 @@ pub(super) async fn push(
     archive: &Path,
     work: &Path,
 ) -> Result<String, String> {
-    let crane = go_program("crane", place, work);
-    let pushed = crane.args([
+    let pushed = crane(place, work).args([
         "append",
         "--new_tag",
         &artifact.reference(place),
@@ -45,4 +45,13 @@ pub(super) async fn push(
     let told = pushed.arg(archive).text().await?;
     let digest = told.rsplit_once('@').map(|(_, digest)| digest.to_owned());
     digest.ok_or_else(|| format!("no digest in {told:?}"))
+}
+
+/// Credentials are in Docker's configuration file: where there are tokens, a refresh token in place of a password.
+fn crane(place: &Place, work: &Path) -> Program {
+    let crane = go_program("crane", place, work);
+    match place.identity_entry().or_else(|| place.login_entry()) {
+        Some(entry) => crane.env("DOCKER_CONFIG", docker_config(place, &entry, work)),
+        None => crane,
+    }
 }

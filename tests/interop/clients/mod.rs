@@ -7,7 +7,10 @@ mod oras;
 mod regctl;
 mod skopeo;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use wharf_test_support::servers::Grant;
 
 use crate::command::Program;
 use crate::places::Place;
@@ -82,6 +85,14 @@ impl Client {
         }
     }
 
+    /// How it tells a token service who it is.
+    pub(crate) fn grant(self) -> Grant {
+        match self {
+            Self::Crane => Grant::RefreshToken,
+            _ => Grant::Basic,
+        }
+    }
+
     /// Pulls by tag. `work` is a folder for whatever it needs.
     pub(crate) async fn pull(
         self,
@@ -118,7 +129,7 @@ impl Client {
 
 /// The digest of the only layer of a manifest.
 fn only_layer(manifest: &[u8]) -> Result<String, String> {
-    let manifest: serde_json::Value =
+    let manifest: Value =
         serde_json::from_slice(manifest).map_err(|error| format!("the manifest: {error}"))?;
     match manifest["layers"].as_array().map(Vec::as_slice) {
         Some([layer]) => Ok(layer["digest"].as_str().unwrap_or_default().to_owned()),
@@ -126,27 +137,18 @@ fn only_layer(manifest: &[u8]) -> Result<String, String> {
     }
 }
 
-/// A program written in Go takes trust from a file that it is told of, and credentials from Docker's configuration.
+/// A program written in Go takes trust from a file that it is told of.
 fn go_program(name: &str, place: &Place, work: &Path) -> Program {
-    let mut program = Program::tool(name, work);
-    if let Some(file) = place.authority_file() {
-        program = program.env("SSL_CERT_FILE", file);
+    let program = Program::tool(name, work);
+    match place.authority_file() {
+        Some(file) => program.env("SSL_CERT_FILE", file),
+        None => program,
     }
-    if let Some(login) = place.login {
-        program = program.env("DOCKER_CONFIG", docker_config(&place.host, login, work));
-    }
-    program
 }
 
-/// A folder with Docker's configuration file.
-pub(crate) fn docker_config(
-    host: &str,
-    (user, password): (&str, &str),
-    work: &Path,
-) -> std::path::PathBuf {
-    use base64::Engine as _;
-    let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
-    let config = serde_json::json!({"auths": {host: {"auth": pair}}});
+/// A folder with Docker's configuration file, which has this entry for the registry.
+pub(crate) fn docker_config(place: &Place, entry: &Value, work: &Path) -> PathBuf {
+    let config = serde_json::json!({"auths": {&*place.host: entry}});
     let folder = work.join("docker");
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();

@@ -123,6 +123,10 @@ async fn refresh_tokens_are_taken_until_they_are_revoked() {
     let granted = guarded.post(&form).await.json();
     assert_eq!(guarded.upload(&granted["access_token"]).await.status, 202);
 
+    let own = guarded.tokens.refresh_token("me");
+    let form = form.replace(&refresh, &own);
+    assert_eq!(guarded.post(&form).await.json()["refresh_token"], own);
+
     guarded.tokens.clear_requests();
     guarded.tokens.revoke_refresh_tokens();
     let refused = guarded.post(&form).await;

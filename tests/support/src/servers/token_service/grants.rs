@@ -245,6 +245,14 @@ impl Grants {
         self.refresh.clear();
     }
 
+    /// A new refresh token for an account.
+    pub(super) fn issue(&mut self, account: &str) -> String {
+        self.issued += 1;
+        let token = format!("refresh-{}-{}", self.issued, fresh());
+        self.refresh.insert(token.clone(), account.to_owned());
+        token
+    }
+
     /// The account that the secret proves.
     fn known(&self, ask: &Ask) -> Option<String> {
         match ask.grant {
@@ -262,13 +270,7 @@ impl Grants {
         if ask.grant == Grant::RefreshToken {
             return Some(ask.secret.clone());
         }
-        if !ask.offline {
-            return None;
-        }
-        self.issued += 1;
-        let token = format!("refresh-{}-{}", self.issued, fresh());
-        self.refresh.insert(token.clone(), account.to_owned());
-        Some(token)
+        ask.offline.then(|| self.issue(account))
     }
 }
 

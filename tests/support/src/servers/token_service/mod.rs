@@ -117,6 +117,11 @@ impl TokenService {
         self.shared.grants().revoke();
     }
 
+    /// A refresh token for an account: what `docker login` keeps as `identitytoken`.
+    pub fn refresh_token(&self, account: &str) -> String {
+        self.shared.grants().issue(account)
+    }
+
     /// A token for an account, without being asked over HTTP; scopes such as `repository:team/app:pull,push`.
     pub fn token(&self, account: &str, scopes: &[&str]) -> String {
         let lifetime = self.shared.grants().lifetime();
