@@ -66,7 +66,8 @@ pub async fn run(
     tools: &Tools,
 ) -> Outcome {
     let mut seen = None;
-    match steps(id, uid, plan, secrets, tools, &mut seen).await {
+    // Boxed, as it holds all that a request may be waiting in.
+    match Box::pin(steps(id, uid, plan, secrets, tools, &mut seen)).await {
         Ok(outcome) => outcome,
         Err(error) => {
             tracing::debug!(source = %id, stage = ?error.stage, category = error.category(), "run failed");

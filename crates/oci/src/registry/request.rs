@@ -215,6 +215,11 @@ impl Channel {
 
     /// Makes the request; the reply is a success.
     pub(crate) async fn ask(&self, ask: &Ask) -> Result<Reply, Problem> {
+        // Large, with all that may have to be asked before: not to be a part of every future that asks something.
+        Box::pin(self.exchange(ask)).await
+    }
+
+    async fn exchange(&self, ask: &Ask) -> Result<Reply, Problem> {
         let home = self.link("").await?.origin;
         self.permit(ask, &home, &ask.link.origin)?;
         let reply = self
