@@ -179,16 +179,15 @@ fn lead(registry: &FakeRegistry, hop: Hop, target: &str) {
 async fn go(session: &Session, hop: Hop) -> Result<(), Error> {
     if hop == Hop::UploadPlace {
         let content = Bytes::from_static(b"new");
-        let descriptor = Descriptor {
-            media_type: "application/octet-stream".into(),
-            digest: Digest::sha256_of(&content),
-            size: content.len() as u64,
-            annotations: std::collections::BTreeMap::default(),
-            platform: None,
-        };
+        let descriptor = Descriptor::new(
+            "application/octet-stream",
+            Digest::sha256_of(&content),
+            content.len() as u64,
+        );
         return session
             .push_blob(&descriptor, &Content::Bytes(content))
-            .await;
+            .await
+            .map(drop);
     }
     let resolved = session
         .resolve(&Target::Tag("1.0.0".parse().unwrap()))
