@@ -345,8 +345,8 @@ pub struct RegistryArgs {
     #[arg(long, conflicts_with = "ca_file")]
     pub insecure_skip_tls_verify: bool,
     /// A YAML file with Argo CD's repository and repo-creds Secrets and its ConfigMap argocd-tls-certs-cm, as kubectl get
-    /// -o yaml prints them: credentials, certificates, proxy, noProxy, insecure and insecureOCIForceHttp are used. The
-    /// other flags go before what it says. May be repeated.
+    /// -o yaml prints them: credentials, certificates, proxy, noProxy, insecure and insecureOCIForceHttp are used.
+    /// --username, --cert-file, --ca-file and --insecure-skip-tls-verify go before what it says. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub argocd_config: Vec<PathBuf>,
     /// Settings of registries.
