@@ -6,9 +6,14 @@
     reason = "the command line shows these comments as plain text"
 )]
 
-use std::path::PathBuf;
+use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+
+/// What the flags are grouped by in --help, where one group is filled from several places.
+const REGISTRY: &str = "Registry access";
+const SERVING: &str = "Serving";
+const LOGGING: &str = "Logging";
 
 /// A source controller for OCI artifacts, with or without a cluster.
 #[derive(Debug, Parser)]
@@ -43,13 +48,16 @@ pub enum Verb {
     /// Pack a directory, or take a tar+gzip file as it is, and push it as an artifact.
     #[command(
         after_help = "Examples:\n  wharf push ./deploy ghcr.io/org/app:1.0.0\n  wharf push ./deploy.tar.gz \
-                      localhost:5000/app:dev --insecure\n  wharf push ./deploy ghcr.io/org/app:1.0.0 --source \
-                      https://github.com/org/app --revision main@sha1:5f0c2e1"
+                      registry.test:5000/app:dev --insecure\n  wharf push ./deploy ghcr.io/org/app:1.0.0 --revision \
+                      main@sha1:5f0c2e1\n  echo \"$TOKEN\" | wharf push ./deploy ghcr.io/org/app:1 --username robot \
+                      --password-stdin"
     )]
     Push(PushArgs),
     /// Pull an artifact and unpack it into a directory.
     #[command(
-        after_help = "Examples:\n  wharf pull ghcr.io/org/app:1.0.0 ./app\n  wharf pull ghcr.io/org/app@sha256:... ./app"
+        after_help = "Examples:\n  wharf pull ghcr.io/org/app:1.0.0 ./app\n  wharf pull ghcr.io/org/app@sha256:... \
+                      ./app\n  wharf pull registry.test/app:1.0.0 ./app --ca-file ca.pem\n  wharf pull \
+                      registry.test/app:1.0.0 ./app --argocd-config secrets.yaml"
     )]
     Pull(PullArgs),
     /// Print the CustomResourceDefinitions.
@@ -121,6 +129,7 @@ pub struct ControllerArgs {
     /// Where artifacts are served.
     #[arg(
         long,
+        help_heading = SERVING,
         env = "STORAGE_ADDRESS",
         default_value = ":9090",
         value_name = "ADDR"
@@ -130,6 +139,7 @@ pub struct ControllerArgs {
     /// the port of --storage-addr.
     #[arg(
         long,
+        help_heading = SERVING,
         env = "STORAGE_ADV_ADDR",
         default_value = "",
         value_name = "HOST"
@@ -138,16 +148,17 @@ pub struct ControllerArgs {
     /// Where /metrics is served.
     #[arg(
         long,
+        help_heading = SERVING,
         env = "METRICS_ADDR",
         default_value = ":8080",
         value_name = "ADDR"
     )]
     pub metrics_addr: String,
     /// Where /healthz and /readyz are served.
-    #[arg(long, default_value = ":9440", value_name = "ADDR")]
+    #[arg(long, help_heading = SERVING, default_value = ":9440", value_name = "ADDR")]
     pub health_addr: String,
     /// How logs are written.
-    #[arg(long, default_value = "json", value_name = "ENCODING")]
+    #[arg(long, help_heading = LOGGING, default_value = "json", value_name = "ENCODING")]
     pub log_encoding: LogEncoding,
     /// Common flags.
     #[command(flatten)]
@@ -172,6 +183,7 @@ pub struct RunArgs {
     /// Where artifacts are served.
     #[arg(
         long,
+        help_heading = SERVING,
         env = "STORAGE_ADDRESS",
         default_value = "127.0.0.1:9090",
         value_name = "ADDR"
@@ -180,19 +192,20 @@ pub struct RunArgs {
     /// The host (and port) that consumers reach the artifact server under. Default: the address of --storage-addr.
     #[arg(
         long,
+        help_heading = SERVING,
         env = "STORAGE_ADV_ADDR",
         default_value = "",
         value_name = "HOST"
     )]
     pub storage_adv_addr: String,
     /// Where /metrics is served. Off unless given.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, help_heading = SERVING, value_name = "ADDR")]
     pub metrics_addr: Option<String>,
     /// Where /healthz and /readyz are served. Off unless given.
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, help_heading = SERVING, value_name = "ADDR")]
     pub health_addr: Option<String>,
     /// How logs are written.
-    #[arg(long, default_value = "text", value_name = "ENCODING")]
+    #[arg(long, help_heading = LOGGING, default_value = "text", value_name = "ENCODING")]
     pub log_encoding: LogEncoding,
     /// Common flags.
     #[command(flatten)]
@@ -201,9 +214,10 @@ pub struct RunArgs {
 
 /// Flags of everything that reconciles.
 #[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Reconciling")]
 pub struct CommonArgs {
     /// What is logged.
-    #[arg(long, default_value = "info", value_name = "LEVEL")]
+    #[arg(long, help_heading = LOGGING, default_value = "info", value_name = "LEVEL")]
     pub log_level: LogLevel,
     /// How many sources are worked on at once.
     #[arg(long, default_value_t = 32, value_name = "N")]
@@ -223,18 +237,18 @@ pub struct CommonArgs {
     /// How many artifacts of a source are kept at most.
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub artifact_retention_records: usize,
-    /// Re-pack every layer, also those that could be served byte for byte.
+    /// Which layers are served byte for byte instead of being packed anew.
     #[arg(long, default_value = "auto", value_name = "MODE")]
     pub passthrough: Passthrough,
     /// Refuse artifacts with several layers instead of taking the first.
     #[arg(long)]
     pub strict_layers: bool,
-    /// What may be reached.
-    #[command(flatten)]
-    pub egress: EgressArgs,
     /// Settings of registries.
     #[command(flatten)]
     pub settings: SettingsArgs,
+    /// What may be reached.
+    #[command(flatten)]
+    pub egress: EgressArgs,
     /// The bounds of archives.
     #[command(flatten)]
     pub limits: LimitArgs,
@@ -243,6 +257,7 @@ pub struct CommonArgs {
 /// What registries may lead to. Link-local and cloud metadata addresses are refused whatever is set here, unless they
 /// are listed by themselves.
 #[derive(Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Egress")]
 pub struct EgressArgs {
     /// Reach only what is clearly the registry's own: no loopback, private or reserved address that is not listed, no
     /// redirect elsewhere but for blobs, no credentials to a token service on another host that is not listed, none over
@@ -274,6 +289,7 @@ pub enum Passthrough {
 
 /// The bounds of archives. Real artifacts do not reach the defaults.
 #[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Archive limits")]
 pub struct LimitArgs {
     /// The largest layer, compressed.
     #[arg(long, value_name = "BYTES")]
@@ -303,6 +319,7 @@ pub struct LimitArgs {
 
 /// Flags of everything that talks to a registry by itself.
 #[derive(Debug, ClapArgs)]
+#[command(next_help_heading = REGISTRY)]
 pub struct RegistryArgs {
     /// The user name. Without it: what --argocd-config says, then what docker login or podman login left (config files
     /// and credential helpers), or anonymous.
@@ -320,26 +337,29 @@ pub struct RegistryArgs {
     /// A file with the key of the client certificate.
     #[arg(long, value_name = "FILE", requires = "cert_file")]
     pub key_file: Option<PathBuf>,
-    /// Allow plain HTTP. Loopback registries need no flag. Certificates are verified all the same.
+    /// Allow plain HTTP where the registry does not speak HTTPS. localhost, loopback and RFC 1918 addresses need no flag.
+    /// Certificates are verified all the same.
     #[arg(long, visible_alias = "plain-http")]
     pub insecure: bool,
-    /// What may be reached.
-    #[command(flatten)]
-    pub egress: EgressArgs,
     /// Do not verify the registry's certificate: whoever answers is believed.
     #[arg(long, conflicts_with = "ca_file")]
     pub insecure_skip_tls_verify: bool,
     /// A YAML file with Argo CD's repository and repo-creds Secrets and its ConfigMap argocd-tls-certs-cm, as kubectl get
-    /// -o yaml prints them. May be given several times.
+    /// -o yaml prints them: credentials, certificates, proxy, noProxy, insecure and insecureOCIForceHttp are used.
+    /// --username, --cert-file, --ca-file and --insecure-skip-tls-verify go before what it says. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub argocd_config: Vec<PathBuf>,
     /// Settings of registries.
     #[command(flatten)]
     pub settings: SettingsArgs,
+    /// What may be reached.
+    #[command(flatten)]
+    pub egress: EgressArgs,
 }
 
 /// Flags of everything that talks to registries.
 #[derive(Debug, ClapArgs)]
+#[command(next_help_heading = REGISTRY)]
 pub struct SettingsArgs {
     /// A YAML file with settings per registry host: mirrors, CA, client certificate, plain HTTP, proxy, rate, concurrency.
     /// It is read at the start.
@@ -367,8 +387,8 @@ pub struct PushArgs {
     pub mount_from: Option<String>,
     /// Send the layer in chunks of so many bytes, so that a connection that breaks costs no more than one. Without it the
     /// layer goes in one piece, and in chunks only to a registry that refuses that as too large.
-    #[arg(long, value_name = "BYTES")]
-    pub chunk_bytes: Option<std::num::NonZeroU64>,
+    #[arg(long, value_name = "BYTES", value_parser = chunk)]
+    pub chunk_bytes: Option<NonZeroU64>,
     /// More annotations of the manifest.
     #[arg(short, long = "annotation", value_name = "KEY=VALUE")]
     pub annotations: Vec<String>,
@@ -417,4 +437,9 @@ pub struct CompletionArgs {
     /// The shell.
     #[arg(value_name = "SHELL")]
     pub shell: clap_complete::Shell,
+}
+
+fn chunk(text: &str) -> Result<NonZeroU64, &'static str> {
+    text.parse()
+        .map_err(|_| "expected a number of bytes, 1 or more")
 }

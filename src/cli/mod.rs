@@ -5,6 +5,7 @@
 //! Enters as arguments and environment; leaves as an [`Exit`] or a [`Failure`]. Exit codes: 0 done; 1 failed; 2 wrong
 //! usage; 3 `run --once` ended and not every source is Ready.
 
+mod advice;
 mod argocd;
 pub mod args;
 pub mod config;

@@ -7,7 +7,7 @@ use clap::CommandFactory;
 use serde::Serialize;
 
 use super::{
-    Failure,
+    Failure, advice,
     args::{Args, Output},
 };
 use crate::pipeline::error::chain;
@@ -22,6 +22,9 @@ pub fn complain(failure: &Failure) {
     };
     // When standard error is gone there is nobody left to tell.
     let _ = writeln!(stderr, "{label} {}", chain(failure));
+    if let Some(advice) = advice::on(failure) {
+        let _ = writeln!(stderr, "hint: {advice}");
+    }
 }
 
 /// Prints what somebody should know although all goes on.

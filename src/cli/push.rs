@@ -14,7 +14,7 @@ use std::{
 use jiff::Timestamp;
 use tempfile::NamedTempFile;
 use wharf_oci::{
-    Algorithm, Descriptor, Digest, Hasher, ImageManifest, Tag,
+    Algorithm, Descriptor, Digest, Hasher, ImageManifest, Repository, Tag,
     archive::{self, ArchiveError, Dropped, Limits},
     media_type,
     registry::{BlobPushed, Content, PushOptions, Session, Target},
@@ -50,7 +50,7 @@ pub(super) async fn run(args: PushArgs) -> Result<Exit, Failure> {
         )));
     }
     let annotations = annotations(&args)?;
-    let options = options(&args)?;
+    let options = options(&args, &reference.repository)?;
     let tag = reference.tag.clone().unwrap_or_else(Tag::latest);
     let session = registry::session(&args.registry, &reference.repository).await?;
     let layer = pack(&args.path, config::limits(&args.limits)).await?;
@@ -67,16 +67,27 @@ pub(super) async fn run(args: PushArgs) -> Result<Exit, Failure> {
     ))
 }
 
-fn options(args: &PushArgs) -> Result<PushOptions, Failure> {
-    let mount_from = args.mount_from.as_deref().map(|text| {
-        let text = text.strip_prefix("oci://").unwrap_or(text);
-        text.parse()
-            .map_err(|error| Failure::usage(format!("--mount-from: {error}")))
-    });
+fn options(args: &PushArgs, to: &Repository) -> Result<PushOptions, Failure> {
+    let mount_from = args.mount_from.as_deref();
     Ok(PushOptions {
-        mount_from: mount_from.transpose()?,
+        mount_from: mount_from.map(|text| mountable(text, to)).transpose()?,
         chunk: args.chunk_bytes,
     })
+}
+
+fn mountable(text: &str, to: &Repository) -> Result<Repository, Failure> {
+    let from: Repository = text
+        .strip_prefix("oci://")
+        .unwrap_or(text)
+        .parse()
+        .map_err(|error| Failure::usage(format!("--mount-from: {error}")))?;
+    if from.registry() == to.registry() {
+        return Ok(from);
+    }
+    Err(Failure::usage(format!(
+        "--mount-from: {from} is not in the registry {}: only a repository of the same registry can be mounted from",
+        to.registry()
+    )))
 }
 
 fn annotations(args: &PushArgs) -> Result<BTreeMap<String, String>, Failure> {

@@ -6,8 +6,7 @@ use std::{io::Read, path::Path};
 use wharf_oci::{
     Reference, Repository,
     registry::{
-        Access, ArgoAccess, Client, Credentials, Options, ProxyChoice, ProxyRules, Session, Tls,
-        Transport,
+        Access, ArgoAccess, Client, Credentials, Options, ProxyRules, Session, Tls, Transport,
     },
 };
 
@@ -38,15 +37,12 @@ pub(super) async fn session(
     repository: &Repository,
 ) -> Result<Session, Failure> {
     let said = argocd(args, repository)?;
-    let access = Access {
-        transport: match said.transport {
-            Transport::Https if !args.insecure => Transport::Https,
-            _ => Transport::PlainHttpAllowed,
-        },
-        credentials: credentials(args, said.credentials.clone(), repository).await?,
-        proxy: ProxyChoice::Default,
-        tls: tls(args, said)?,
-    };
+    let mut access = Access::from(said);
+    access.credentials = credentials(args, access.credentials, repository).await?;
+    access.tls = tls(args, access.tls)?;
+    if args.insecure {
+        access.transport = Transport::PlainHttpAllowed;
+    }
     let client = client(&args.egress, &args.settings)?;
     client
         .session(repository.clone(), &access)
@@ -66,25 +62,22 @@ pub(super) fn client(egress: &EgressArgs, settings: &SettingsArgs) -> Result<Cli
     Client::new(options).map_err(|error| Failure::new("could not make the registry client", error))
 }
 
+/// What the files say. Whom to trust is said by the flags, where they say it.
 fn argocd(args: &RegistryArgs, repository: &Repository) -> Result<ArgoAccess, Failure> {
     if args.argocd_config.is_empty() {
         return Ok(ArgoAccess::default());
     }
-    let said = argocd::read(&args.argocd_config)?
+    let mut said = argocd::read(&args.argocd_config)?
         .access_for(repository)
         .map_err(|error| Failure::new("could not use --argocd-config", error))?
         .unwrap_or_default();
-    let ignored = [
-        ("proxy", said.proxy.is_some()),
-        ("insecure", said.skip_verify),
-    ];
-    match ignored.iter().find(|(_, is_set)| *is_set) {
-        // Leaving it out would reach the registry by another way than was asked for.
-        Some((key, _)) => Err(Failure::plain(format!(
-            "--argocd-config: '{key}' of the Secret for {repository} is not supported"
-        ))),
-        None => Ok(said),
+    said.skip_verify &= args.ca_file.is_none() && !args.insecure_skip_tls_verify;
+    if said.skip_verify {
+        output::warn(&format!(
+            "--argocd-config: 'insecure' is set for {repository}: whoever answers is taken for the registry"
+        ));
     }
+    Ok(said)
 }
 
 async fn credentials(
@@ -120,14 +113,12 @@ fn password() -> Result<String, Failure> {
     }
 }
 
-fn tls(args: &RegistryArgs, said: ArgoAccess) -> Result<Tls, Failure> {
+fn tls(args: &RegistryArgs, mut tls: Tls) -> Result<Tls, Failure> {
     let failed = |what: &'static str| move |error| Failure::new(what, error);
-    let mut tls = if args.insecure_skip_tls_verify {
+    if args.insecure_skip_tls_verify {
         output::warn("--insecure-skip-tls-verify: whoever answers is taken for the registry");
-        Tls::unverified()
-    } else {
-        said.tls
-    };
+        tls = tls.into_unverified();
+    }
     if let Some(path) = &args.ca_file {
         let source = format!("--ca-file {}", path.display());
         tls = tls

@@ -86,8 +86,67 @@ fn every_verb_that_takes_arguments_helps_with_examples() {
 }
 
 #[test]
+fn help_says_what_the_flags_are_for() {
+    let talks: &[&str] = &["Registry access:", "Egress:", "Archive limits:"];
+    let reconciles: &[&str] = &[
+        "Serving:",
+        "Logging:",
+        "Reconciling:",
+        "Registry access:",
+        "Egress:",
+        "Archive limits:",
+    ];
+    for (verb, groups) in [
+        ("push", talks),
+        ("pull", talks),
+        ("run", reconciles),
+        ("controller", reconciles),
+    ] {
+        let help = stdout(&wharf(&[verb, "--help"]));
+        let found: Vec<_> = help
+            .lines()
+            .filter(|line| line.ends_with(':') && !line.starts_with(' '))
+            .filter(|line| !["Arguments:", "Options:", "Examples:"].contains(line))
+            .collect();
+        assert_eq!(found, groups, "{verb}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_exit_code_2_with_the_reason_on_stderr() {
-    let cases: [(&[&str], &str); 13] = [
+    let cases: [(&[&str], &str); 18] = [
+        (
+            &["push", ".", "r.example/app:1", "--chunk-bytes", "0"],
+            "expected a number of bytes, 1 or more",
+        ),
+        (
+            &[
+                "push",
+                ".",
+                "r.example/app:1",
+                "--mount-from",
+                "other.example/app",
+            ],
+            "--mount-from: other.example/app is not in the registry r.example",
+        ),
+        (
+            &["push", ".", "r.example/app:1", "--username", "robot"],
+            "--password-stdin",
+        ),
+        (
+            &[
+                "pull",
+                "r.example/app:1",
+                "d",
+                "--insecure-skip-tls-verify",
+                "--ca-file=c",
+            ],
+            "--ca-file",
+        ),
+        (
+            &["pull", "r.example/app:1", "d", "--cert-file=c"],
+            "--key-file",
+        ),
         (&["frobnicate"], "frobnicate"),
         (&["push", "dir"], "REF"),
         (&["pull", "Not A Reference", "dir"], "Not A Reference"),

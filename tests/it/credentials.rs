@@ -175,6 +175,22 @@ async fn credential_helpers_and_stores_are_asked() {
         &home.pull(&registry, &[]),
         "docker-credential-absent could not be run",
     );
+    home.program("docker-credential-garbage", "echo canary");
+    config(r#"{"credsStore":"garbage"}"#);
+    assert_refused(
+        &home.pull(&registry, &[]),
+        "docker-credential-garbage answered with something that is not its JSON",
+    );
+    home.program("docker-credential-endless", "exec yes canary");
+    config(&format!(r#"{{"credHelpers":{{"{host}":"endless"}}}}"#));
+    assert_refused(
+        &home.pull(&registry, &[]),
+        "docker-credential-endless answered with more than",
+    );
+    // A helper of another registry is not asked.
+    let other = right.replacen('{', r#"{"credHelpers":{"other.example":"locked"},"#, 1);
+    config(&other);
+    assert_done(&home.pull(&registry, &[]));
     config(r#"{"credsStore":"../bin/docker-credential-right"}"#);
     assert_refused(
         &home.pull(&registry, &[]),
@@ -225,7 +241,7 @@ async fn argo_cds_secrets_are_read() {
             secret(
                 "repository",
                 "team/app",
-                "  proxy: http://u:canary@p.example\n",
+                "  proxy: ftp://u:canary@p.example\n",
             ),
             "'proxy'",
         ),

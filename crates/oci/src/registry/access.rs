@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 //! How a registry is reached: with which credentials, which trust and over which transport.
 
-use super::{auth::Credentials, proxy::Proxy, tls::Tls};
+use super::{
+    auth::Credentials,
+    proxy::{Proxy, ProxyRules},
+    tls::Tls,
+};
 
 /// Everything that one source knows about reaching its registry. The default is anonymous, over HTTPS, with the
 /// system's roots.
@@ -27,6 +31,8 @@ pub enum ProxyChoice {
     Direct,
     /// This one for all hosts: `NO_PROXY` has no say.
     Through(Proxy),
+    /// For each host what these rules say, whatever the process's say.
+    By(ProxyRules),
 }
 
 /// Whether plain HTTP will do.

@@ -152,6 +152,11 @@ impl Error {
         self.0.problem.is_about_trust()
     }
 
+    /// Whether the registry was asked in HTTPS and answered in something else: allowing plain HTTP would help.
+    pub fn is_about_plain_http(&self) -> bool {
+        self.0.problem.is_about_plain_http()
+    }
+
     /// How often the operation was tried.
     pub fn attempts(&self) -> u32 {
         self.0.attempts

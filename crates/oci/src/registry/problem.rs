@@ -299,6 +299,15 @@ impl Problem {
         }
     }
 
+    pub(crate) fn is_about_plain_http(&self) -> bool {
+        match self {
+            Self::Connect(ConnectError::NotTls { .. }) => true,
+            Self::Shared(problem) => problem.is_about_plain_http(),
+            Self::OtherScheme(problem) => problem.is_about_plain_http(),
+            _ => false,
+        }
+    }
+
     /// Whether the same request may well succeed a moment later.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

@@ -14,9 +14,9 @@ use std::{collections::BTreeMap, str::from_utf8};
 
 use crate::Repository;
 use crate::registry::{
-    access::Transport,
+    access::{Access, ProxyChoice, Transport},
     problem::clean,
-    proxy::{Proxy, ProxyError},
+    proxy::{Proxy, ProxyError, ProxyRules},
     tls::{Tls, TlsError},
 };
 
@@ -33,7 +33,7 @@ pub struct ArgoCd {
     certificates: BTreeMap<String, Certificates>,
 }
 
-/// What Argo CD's settings say about one repository.
+/// What Argo CD's settings say about one repository. [`Access::from`] makes of it what a client is asked with.
 #[derive(Clone, Debug, Default)]
 pub struct ArgoAccess {
     /// Who asks; [`Credentials::Anonymous`] if nobody is named.
@@ -42,12 +42,32 @@ pub struct ArgoAccess {
     pub tls: Tls,
     /// Whether plain HTTP will do (`insecureOCIForceHttp`).
     pub transport: Transport,
-    /// Whether certificates shall not be verified (`insecure`).
+    /// Whether certificates shall not be verified (`insecure`), although there may be some to verify with.
     pub skip_verify: bool,
     /// The proxy.
     pub proxy: Option<Proxy>,
-    /// The hosts for which it is not used, as in `NO_PROXY`.
+    /// The hosts for which it is not used, as in `NO_PROXY`. Without a proxy it says nothing.
     pub no_proxy: Option<String>,
+}
+
+impl From<ArgoAccess> for Access {
+    /// As in Argo CD: `insecure` goes before certificates; `noProxy` is asked for each host, the token service's and those
+    /// of redirects too; without a proxy the process's rules count.
+    fn from(said: ArgoAccess) -> Self {
+        let no_proxy = said.no_proxy.unwrap_or_default();
+        Self {
+            credentials: said.credentials,
+            tls: if said.skip_verify {
+                said.tls.into_unverified()
+            } else {
+                said.tls
+            },
+            transport: said.transport,
+            proxy: said.proxy.map_or(ProxyChoice::Default, |proxy| {
+                ProxyChoice::By(ProxyRules::through(proxy, &no_proxy))
+            }),
+        }
+    }
 }
 
 /// Why one of Argo CD's Secrets or its `ConfigMap` cannot be used.
@@ -487,6 +507,46 @@ mod tests {
                 .transport
                 .eq(&access.transport)
         );
+    }
+
+    #[test]
+    fn what_is_said_is_what_a_client_is_asked_with() {
+        let mut argo = ArgoCd::default();
+        let pem = rcgen::generate_simple_self_signed(["r.example".to_owned()]).unwrap();
+        let (certificate, key) = (pem.cert.pem(), pem.signing_key.serialize_pem());
+        let repository = [
+            ("url", "oci://r.example/app"),
+            ("username", "u"),
+            ("insecure", "true"),
+            ("tlsClientCertData", &certificate),
+            ("tlsClientCertKey", &key),
+            ("proxy", "http://u:canary@proxy.example:3128"),
+            ("noProxy", "10.0.0.0/8"),
+        ];
+        add(&mut argo, "repository", &repository).unwrap();
+        let template = [("url", "oci://r.example"), ("noProxy", "*")];
+        add(&mut argo, "repo-creds", &template).unwrap();
+        let certificates = map(&[("r.example", &certificate)]);
+        argo.add_certificates("configmap argocd/argocd-tls-certs-cm", &certificates);
+
+        let access = Access::from(of(&argo, "r.example/app").unwrap());
+        assert_eq!(access.credentials.pair().unwrap().0, "u");
+        let tls = format!("{:?}", access.tls);
+        assert!(
+            !access.tls.is_verified() && tls.contains("client_certificate: true"),
+            "{tls}"
+        );
+        let ProxyChoice::By(rules) = &access.proxy else {
+            panic!("{:?}", access.proxy)
+        };
+        let proxy = Proxy::parse("http://u:canary@proxy.example:3128", None, None).unwrap();
+        assert_eq!(*rules, ProxyRules::through(proxy, "10.0.0.0/8"));
+        assert!(!format!("{access:?}").contains("canary"));
+
+        let other = Access::from(of(&argo, "r.example/other").unwrap());
+        assert!(other.tls.is_verified() && matches!(other.proxy, ProxyChoice::Default));
+        let tls = format!("{:?}", other.tls);
+        assert!(tls.contains("authorities: 1"), "{tls}");
     }
 
     #[test]

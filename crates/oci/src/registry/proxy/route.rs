@@ -23,6 +23,8 @@ use super::{Proxy, ProxyKind, ProxyRules};
 pub(crate) enum Route {
     /// By what the process says for each.
     Rules(Arc<ProxyRules>),
+    /// By what the source says for each.
+    Own(Arc<ProxyRules>),
     /// Through this proxy or, without one, directly; `NO_PROXY` has no say.
     Fixed(Option<Arc<Proxy>>),
 }
@@ -34,6 +36,7 @@ impl Route {
             (ProxyChoice::Through(proxy), _) | (ProxyChoice::Default, Some(proxy)) => {
                 Self::Fixed(Some(Arc::new(proxy.clone())))
             }
+            (ProxyChoice::By(own), _) => Self::Own(Arc::new(own.clone())),
             (ProxyChoice::Direct, _) => Self::Fixed(None),
             (ProxyChoice::Default, None) => Self::Rules(rules.clone()),
         }
@@ -42,7 +45,7 @@ impl Route {
     /// The proxy for a target; nothing if it is reached directly.
     pub(crate) fn proxy(&self, target: &Origin) -> Option<&Proxy> {
         match self {
-            Self::Rules(rules) => rules.of(target),
+            Self::Rules(rules) | Self::Own(rules) => rules.of(target),
             Self::Fixed(proxy) => proxy.as_deref(),
         }
     }
@@ -64,6 +67,7 @@ impl Route {
     pub(crate) fn id(&self) -> RouteId {
         match self {
             Self::Rules(_) => RouteId::Rules,
+            Self::Own(rules) => RouteId::By(rules.id()),
             Self::Fixed(None) => RouteId::Direct,
             Self::Fixed(Some(proxy)) => RouteId::Through(proxy.id()),
         }
@@ -76,6 +80,7 @@ pub(crate) enum RouteId {
     Rules,
     Direct,
     Through(Digest),
+    By(Digest),
 }
 
 #[cfg(test)]
@@ -119,6 +124,31 @@ mod tests {
             shown(&default, None, other).unwrap(),
             "http://environment:1"
         );
+    }
+
+    #[test]
+    fn a_source_with_rules_of_its_own_is_asked_for_each_target() {
+        let host = proxy("http://host:1");
+        let by = |address, no_proxy| {
+            let choice = ProxyChoice::By(ProxyRules::through(proxy(address), no_proxy));
+            Route::new(&choice, Some(&host), &environment())
+        };
+        let route = by("http://own:1", ".inside.example");
+        let shown = |url| route.proxy(&target(url)).map(ToString::to_string);
+        assert_eq!(shown("https://r.example/").unwrap(), "http://own:1");
+        assert_eq!(shown("http://r.example/").unwrap(), "http://own:1");
+        assert_eq!(shown("https://blobs.inside.example/"), None);
+        assert_eq!(shown("http://127.0.0.1:5000/"), None);
+
+        assert_eq!(route.id(), by("http://own:1", " .INSIDE.example,").id());
+        for other in [
+            by("http://own:1", ""),
+            by("http://own:2", ".inside.example"),
+            by("http://u:p@own:1", ".inside.example"),
+            Route::new(&ProxyChoice::Default, None, &environment()),
+        ] {
+            assert_ne!(route.id(), other.id());
+        }
     }
 
     #[test]

@@ -8,9 +8,12 @@
 
 use std::net::IpAddr;
 
-use crate::registry::{
-    egress::Network,
-    origin::{Origin, Scheme},
+use crate::{
+    Algorithm, Digest, Hasher,
+    registry::{
+        egress::Network,
+        origin::{Origin, Scheme},
+    },
 };
 
 use super::{Proxy, ProxyError};
@@ -84,6 +87,30 @@ impl ProxyRules {
             https: proxy(first("HTTPS_PROXY", "https_proxy"))?,
             exceptions: exceptions(&no_proxy),
         })
+    }
+
+    /// This proxy for HTTP and HTTPS, but for the hosts in a list as `NO_PROXY` has them. As with the environment, what is
+    /// on this machine needs no proxy.
+    pub fn through(proxy: Proxy, no_proxy: &str) -> Self {
+        Self {
+            http: Some(proxy.clone()),
+            https: Some(proxy),
+            exceptions: exceptions(no_proxy),
+        }
+    }
+
+    /// Equal for equal rules, and only for those.
+    pub(crate) fn id(&self) -> Digest {
+        let id = |proxy: &Option<Proxy>| proxy.as_ref().map(Proxy::id);
+        let parts = format!(
+            "{:?} {:?} {:?}",
+            id(&self.http),
+            id(&self.https),
+            self.exceptions
+        );
+        let mut hasher = Hasher::new(Algorithm::Sha256);
+        hasher.update(parts.as_bytes());
+        hasher.finish()
     }
 
     /// The proxy for a target; nothing if it is reached directly.

@@ -125,7 +125,9 @@ impl fmt::Display for Reason {
         match self {
             Self::Expired => f.write_str("has expired"),
             Self::NotYetValid => f.write_str("is not valid yet"),
-            Self::WrongName => f.write_str("is not valid for that name"),
+            Self::WrongName => {
+                f.write_str("is not valid for that name: reach it under one that it is for")
+            },
             Self::NoNames { advice } => write!(
                 f,
                 "has no subject alternative names, and a common name does not count: make it again with one \

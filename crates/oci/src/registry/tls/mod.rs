@@ -119,6 +119,16 @@ impl Tls {
         }
     }
 
+    /// The same client certificate and no verification: [`Tls::unverified`] of one that had authorities or a client
+    /// certificate already.
+    #[must_use]
+    pub fn into_unverified(self) -> Self {
+        Self {
+            identity: self.identity,
+            ..Self::unverified()
+        }
+    }
+
     /// Whether certificates are verified.
     pub fn is_verified(&self) -> bool {
         self.verification == Verification::On
