@@ -7,6 +7,8 @@
 mod cli;
 /// Where the command line finds credentials, and where nobody looks for them.
 mod credentials;
+/// The flags for what may be reached.
+mod egress;
 /// The import table of ARCHITECTURE.md.
 mod imports;
 /// What is lost on disk is made again.
