@@ -261,7 +261,7 @@ pub struct CommonArgs {
 pub struct EgressArgs {
     /// Reach only what is clearly the registry's own: no loopback, private or reserved address that is not listed, no
     /// redirect elsewhere but for blobs, no credentials to a token service on another host that is not listed, none over
-    /// plain HTTP, and through a proxy only listed hosts.
+    /// plain HTTP or TLS that is not verified, and through a proxy only listed hosts.
     #[arg(long)]
     pub strict_egress: bool,
     /// Addresses that may be dialled although they would be refused: a network such as 10.20.0.0/16, or one address.

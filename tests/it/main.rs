@@ -9,6 +9,8 @@ mod argocd;
 mod cli;
 /// Where the command line finds credentials, and where nobody looks for them.
 mod credentials;
+/// The flags for what may be reached.
+mod egress;
 /// The import table of ARCHITECTURE.md.
 mod imports;
 /// What typical mistakes are told in.

@@ -4,5 +4,7 @@
 
 mod canary;
 mod cases;
+mod hops;
 mod namespace;
+mod proxied;
 mod rebind;

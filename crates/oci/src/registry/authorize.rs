@@ -17,7 +17,7 @@ use super::{
         token::TokenRequest,
     },
     origin::{Link, Scheme},
-    problem::Problem,
+    problem::{Exposure, Problem},
     request::{Ask, Channel, Reply},
     wire::Wire,
 };
@@ -139,12 +139,17 @@ impl Channel {
     /// The strict egress rules send no credentials in the clear or to whoever answers, also none that would only buy a
     /// token.
     fn permit_credentials(&self, link: &Link) -> Result<(), Problem> {
-        let is_open = link.origin.scheme == Scheme::Http || !self.is_verified;
+        let exposure = match link.origin.scheme {
+            Scheme::Http => Exposure::PlainHttp,
+            Scheme::Https if !self.is_verified => Exposure::Unverified,
+            Scheme::Https => return Ok(()),
+        };
         match self.credentials.source() {
-            Some(source) if is_open && !self.egress.rules().allows_plain_credentials() => {
-                Err(Problem::PlainCredentials {
+            Some(source) if !self.egress.rules().allows_exposed_credentials() => {
+                Err(Problem::ExposedCredentials {
                     host: link.origin.clone(),
                     credentials: source.to_owned(),
+                    exposure,
                 })
             }
             _ => Ok(()),

@@ -130,9 +130,14 @@ pub(crate) enum Problem {
     Elsewhere { host: Origin, target: Origin },
     /// Under the strict egress rules.
     #[error(
-        "{host} asks for credentials over plain HTTP, and those from {credentials} are not sent so under the strict egress rules"
+        "{host} asks for credentials {exposure}, and those from {credentials} are not sent so under the strict egress rules: {}",
+        exposure.remedy()
     )]
-    PlainCredentials { host: Origin, credentials: String },
+    ExposedCredentials {
+        host: Origin,
+        credentials: String,
+        exposure: Exposure,
+    },
     #[error("{host} answered with a Location header that is missing or not an http(s) URL")]
     Location { host: Origin },
     #[error("{host} sent the content with encoding {encoding:?}, which changes its bytes")]
@@ -222,7 +227,7 @@ impl Problem {
             | Self::ReferrersTag { .. } => ErrorKind::ManifestInvalid,
             Self::InternalRedirect { .. }
             | Self::Elsewhere { .. }
-            | Self::PlainCredentials { .. } => ErrorKind::EgressDenied,
+            | Self::ExposedCredentials { .. } => ErrorKind::EgressDenied,
             Self::Tls(_) | Self::Registry { .. } | Self::Header(_) => ErrorKind::Config,
             Self::Io { .. } => ErrorKind::Io,
             Self::NoToken { .. }
@@ -317,6 +322,37 @@ impl Problem {
             Self::Shared(problem) => problem.is_transient(),
             _ => false,
         }
+    }
+}
+
+/// By whom credentials could be read that were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exposure {
+    /// By everybody on the way.
+    PlainHttp,
+    /// By whoever answers in the registry's place.
+    Unverified,
+}
+
+impl Exposure {
+    fn remedy(self) -> &'static str {
+        match self {
+            Self::PlainHttp => {
+                "let the registry speak HTTPS, or leave the credentials out if it can be read without"
+            }
+            Self::Unverified => {
+                "trust the registry's own CA instead (`certSecretRef`, or --ca-file)"
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Exposure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::PlainHttp => "over plain HTTP",
+            Self::Unverified => "over TLS whose certificate is not verified",
+        })
     }
 }
 

@@ -30,6 +30,7 @@ use crate::Repository;
 use super::{
     access::Transport,
     connector::ConnectError,
+    error::ErrorKind,
     origin::{Link, Scheme},
     problem::Problem,
     wire::{self, Wire, WireId},
@@ -145,6 +146,10 @@ impl Home {
                 (error.leaves_plain_http_open(), error.is_not_tls())
             }
             (Problem::NotHttp { .. }, Scheme::Http) => (true, true),
+            // It was not even tried.
+            (Problem::Connect(error), Scheme::Http) if error.kind() == ErrorKind::EgressDenied => {
+                (false, false)
+            }
             (Problem::Broken { .. } | Problem::Connect(_), Scheme::Http) => (true, false),
             _ => (false, false),
         };

@@ -27,6 +27,8 @@ pub struct Seen {
     pub authorization: Option<String>,
     /// Whether a `Proxy-Authorization` header came along, which is nobody's but a proxy's.
     pub proxy_authorization: bool,
+    /// Whether a `Cookie` header came along.
+    pub cookie: bool,
     /// Whose authorization it was, as the registry knows it: the label of an account, also for the tokens that it was
     /// given, or the digest of the certificate that a token was given for. `None` when it showed none, or a wrong one.
     pub who: Option<String>,
@@ -86,6 +88,7 @@ impl Log {
             authorization: text(header::AUTHORIZATION)
                 .map(|value| value.split(' ').take(1).collect()),
             proxy_authorization: head.headers.contains_key(header::PROXY_AUTHORIZATION),
+            cookie: head.headers.contains_key(header::COOKIE),
             who,
             certificate,
             authorization_digest: text(header::AUTHORIZATION)

@@ -47,7 +47,6 @@ impl Gate {
     }
 
     /// [`Egress::check_proxied`].
-    #[allow(dead_code, reason = "asked by the connector when it has a proxy")]
     pub(crate) fn check_proxied(&self, host: &str) -> Result<(), Refusal> {
         self.counted(self.rules.check_proxied(host))
     }

@@ -15,7 +15,8 @@
 //! | redirect from https to http, a sixth redirect | refused | the same |
 //! | credentials on a redirect | dropped with the first other scheme, host or port, for good | the same |
 //! | credentials to a token service | the one that is named; https if the registry is | the registry's own or a listed one, else none |
-//! | credentials over plain HTTP | sent | refused |
+//! | credentials over plain HTTP, or TLS that is not verified | sent | refused |
+//! | client certificate | to the registry and the token service, if they ask for one | the same, where credentials may go |
 //! | through a proxy | refused are addresses that are refused above, written as such | only listed hosts |
 
 mod address;
@@ -151,8 +152,8 @@ impl Egress {
             && (realm::is_own(registry, realm) || realm::is_listed(&strict.realms, registry, realm))
     }
 
-    /// Whether credentials may be sent in the clear.
-    pub(crate) fn allows_plain_credentials(&self) -> bool {
+    /// Whether credentials may be sent in the clear, or to whoever answers.
+    pub(crate) fn allows_exposed_credentials(&self) -> bool {
         self.strict.is_none()
     }
 
@@ -194,7 +195,7 @@ fn is_metadata_name(host: &str) -> bool {
         "instance-data.ec2.internal",
         "metadata.tencentyun.com",
     ];
-    let name = host.strip_suffix('.').unwrap_or(host);
+    let name = host.trim_end_matches('.');
     NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
