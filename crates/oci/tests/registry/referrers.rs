@@ -299,7 +299,7 @@ async fn a_list_that_breaks_off_is_never_none() {
 #[tokio::test]
 async fn what_stands_under_the_tag_must_be_an_index() {
     for (kind, text, message) in [
-        (OCI_MANIFEST, None, "holds an image manifest"),
+        (OCI_MANIFEST, None, "is not an index"),
         (OCI_INDEX, Some("{}"), "schema version"),
         (OCI_INDEX, Some("<html>"), "JSON"),
         ("text/html", Some("<html>"), "JSON"),
