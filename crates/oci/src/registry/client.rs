@@ -21,7 +21,7 @@ use super::{
     access::Access,
     auth::{Identity, grants::Grants},
     connector::Connector,
-    egress::{Dials, Egress, Gate},
+    egress::{Checks, Dials, Egress},
     error::Error,
     flow::{Flow, HostStatus, Patience, Stats},
     hosts::{Hosts, Mirror},
@@ -171,7 +171,7 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     options: Options,
     user_agent: HeaderValue,
-    egress: Arc<Gate>,
+    egress: Arc<Checks>,
     system_roots: RootCertStore,
     wires: Mutex<Wires>,
     grants: Arc<Grants>,
@@ -197,7 +197,7 @@ impl Client {
         let flow = Flow::new(options.hosts.clone(), patience);
         Ok(Self(Arc::new(Shared {
             user_agent,
-            egress: Arc::new(Gate::new(options.egress.clone())),
+            egress: Arc::new(Checks::new(options.egress.clone())),
             system_roots: system_roots(),
             wires: Mutex::default(),
             grants: Arc::default(),
@@ -218,7 +218,7 @@ impl Client {
         let access = hosts.access(repository.registry(), access);
         let mirrors = self.0.readers(&repository);
         let home = self.0.channel(repository, access, retry.clone())?;
-        Ok(Session::new(mirrors::Route {
+        Ok(Session::new(mirrors::ReadPath {
             home: Arc::new(home),
             mirrors,
         }))

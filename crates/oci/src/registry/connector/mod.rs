@@ -30,7 +30,7 @@ use tower_service::Service;
 
 use super::{
     client::Timeouts,
-    egress::Gate,
+    egress::Checks,
     origin::{Link, Scheme},
     proxy::{
         Proxy, ProxyKind,
@@ -45,7 +45,7 @@ pub(crate) use error::{ConnectError, client_certificate_refusal};
 /// Makes connections with one set of TLS settings, over one route.
 #[derive(Clone)]
 pub(crate) struct Connector {
-    pub(crate) egress: Arc<Gate>,
+    pub(crate) egress: Arc<Checks>,
     pub(crate) tls: Arc<ClientConfig>,
     /// For the proxy itself: always verified, and without the client certificate.
     pub(crate) proxy_tls: Arc<ClientConfig>,
@@ -286,6 +286,20 @@ mod tests {
     use super::*;
     use crate::registry::{ErrorKind, ProxyChoice, Tls};
 
+    const FORBIDDEN: [&str; 11] = [
+        "169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "[::ffff:169.254.169.254]",
+        "[::ffff:a9fe:a9fe]",
+        "[64:ff9b::a9fe:a9fe]",
+        "[2002:a9fe:a9fe::]",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+    ];
+
     fn connector() -> Connector {
         connector_through(&ProxyChoice::Direct)
     }
@@ -305,19 +319,7 @@ mod tests {
 
     #[tokio::test]
     async fn forbidden_addresses_are_refused_however_they_are_written() {
-        for host in [
-            "169.254.169.254",
-            "2852039166",
-            "0xa9fea9fe",
-            "0251.0376.0251.0376",
-            "169.254.43518",
-            "[::ffff:169.254.169.254]",
-            "[::ffff:a9fe:a9fe]",
-            "[64:ff9b::a9fe:a9fe]",
-            "[2002:a9fe:a9fe::]",
-            "[fe80::1]",
-            "[fd00:ec2::254]",
-        ] {
+        for host in FORBIDDEN {
             for scheme in ["http", "https"] {
                 let uri: Uri = format!("{scheme}://{host}:1/").parse().unwrap();
                 let error = connector().connect(&uri).await.err().unwrap();
@@ -332,18 +334,7 @@ mod tests {
         for address in ["http://127.0.0.1:1", "socks5://127.0.0.1:1"] {
             let proxy = Proxy::parse(address, None, None).unwrap();
             let connector = connector_through(&ProxyChoice::Through(proxy));
-            for host in [
-                "169.254.169.254",
-                "2852039166",
-                "0xa9fea9fe",
-                "0251.0376.0251.0376",
-                "169.254.43518",
-                "169.254.169.254.",
-                "[::ffff:169.254.169.254]",
-                "[64:ff9b::a9fe:a9fe]",
-                "[fe80::1]",
-                "[fd00:ec2::254]",
-            ] {
+            for host in FORBIDDEN.into_iter().chain(["169.254.169.254."]) {
                 for scheme in ["http", "https"] {
                     let uri: Uri = format!("{scheme}://{host}:1/").parse().unwrap();
                     let error = connector.connect(&uri).await.err().unwrap();
