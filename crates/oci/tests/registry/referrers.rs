@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 use wharf_oci::{
     Algorithm, Digest,
-    registry::{
-        Access, Error, ErrorKind, Limits, Options, Referrers, ReferrersApi, ReferrersOrigin,
-        Session,
-    },
+    registry::{Error, ErrorKind, Limits, Referrers, ReferrersApi, ReferrersOrigin, Session},
 };
 use wharf_test_support::{
     FakeRegistry,
@@ -429,14 +426,7 @@ async fn lists_end_at_caps_that_are_named() {
             .enumerate()
             .map(|(n, link)| page(&[entry(n)], &[("link", link)]));
         let (registry, subject) = scripted(pages).await;
-        let session = session_with(
-            &registry,
-            &Access::default(),
-            Options {
-                limits,
-                ..options()
-            },
-        );
+        let session = session_within(&registry, limits);
         let error = ask(&session, &subject).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
         assert!(error.to_string().contains(words), "{error}");
