@@ -224,26 +224,25 @@ impl Client {
         }))
     }
 
-    /// How many addresses were dialled so far, and how many were refused.
-    pub fn dials(&self) -> Dials {
-        self.0.egress.dials()
-    }
-
-    /// What mirrors did so far, by name. A mirror is listed when a session was made that has it.
-    pub fn mirrors(&self) -> Vec<MirrorStatus> {
-        self.0.mirrors.statuses(Instant::now())
-    }
-}
-
-impl Client {
-    /// What was asked of all hosts so far, and what is going on: for metrics.
+    /// What was asked of all hosts together since the client was made, and what is going on: for metrics.
     pub fn stats(&self) -> Stats {
         self.0.flow.stats()
     }
 
-    /// The hosts that were asked last, at most 1,024, by name.
+    /// How many addresses were dialled since the client was made, and how many were refused: for metrics.
+    pub fn dials(&self) -> Dials {
+        self.0.egress.dials()
+    }
+
+    /// How the hosts are that were asked last, at most 1,024, by name: for status pages.
     pub fn hosts(&self) -> Vec<HostStatus> {
         self.0.flow.statuses()
+    }
+
+    /// How the mirrors are and what they did since the client was made, by name: for metrics and status pages. One is
+    /// listed from the first session on that has it.
+    pub fn mirrors(&self) -> Vec<MirrorStatus> {
+        self.0.mirrors.statuses(Instant::now())
     }
 }
 
