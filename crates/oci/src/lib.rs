@@ -2,7 +2,7 @@
 //! OCI registry inspection and artifacts, usable alone.
 //!
 //! What it is: the value types of the OCI specifications ([`Reference`], [`Digest`], [`Manifest`]), a registry client
-//! ([`registry`]) and the handling of layer archives ([`archive`]).
+//! ([`registry`]), the choice of a tag among many ([`select`]) and the handling of layer archives ([`archive`]).
 //!
 //! What it is not: it knows no Kubernetes, serves nothing and verifies no signature.
 //!

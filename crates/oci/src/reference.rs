@@ -141,6 +141,13 @@ impl Tag {
         Self("latest".into())
     }
 
+    /// The tag under which a manifest's referrers are listed where the registry has no API for them: its digest, cut to
+    /// what a tag may be. Source: distribution-spec "Referrers Tag Schema".
+    pub(crate) fn of_referrers(subject: &Digest) -> Self {
+        let algorithm = subject.algorithm().name();
+        Self(format!("{algorithm:.32}-{:.64}", subject.hex()).into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -264,6 +271,7 @@ fn cut(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Algorithm;
 
     fn repository(text: &str) -> String {
         text.parse::<Repository>().unwrap().to_string()
@@ -333,6 +341,20 @@ mod tests {
             "oci://ghcr.io/org/app:v1".parse::<Reference>().unwrap().tag,
             Some("v1".parse().unwrap())
         );
+    }
+
+    #[test]
+    fn the_tag_of_referrers_is_the_digest_cut_to_what_a_tag_may_be() {
+        let short = Digest::sha256_of(b"x");
+        let long = Digest::of(Algorithm::Sha512, b"x");
+        for (digest, text) in [
+            (&short, format!("sha256-{}", short.hex())),
+            (&long, format!("sha512-{}", &long.hex()[..64])),
+        ] {
+            let tag = Tag::of_referrers(digest);
+            assert_eq!(tag.as_str(), text);
+            assert_eq!(text.parse::<Tag>().unwrap(), tag);
+        }
     }
 
     #[test]

@@ -12,11 +12,11 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{RootCertStore, ServerConfig};
 
 /// The names under which a server on this machine is reached.
 pub const LOCAL: &[&str] = &["localhost", "127.0.0.1", "::1"];
@@ -61,19 +61,6 @@ impl Authority {
     /// A server certificate for these names that ended in 2021.
     pub fn expired_leaf(&self, names: &[&str]) -> Identity {
         let mut params = leaf_params(names);
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
-        self.sign(&params)
-    }
-
-    /// A client certificate, valid now.
-    pub fn client(&self) -> Identity {
-        self.sign(&client_params())
-    }
-
-    /// A client certificate that ended in 2021.
-    pub fn expired_client(&self) -> Identity {
-        let mut params = client_params();
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
         self.sign(&params)
@@ -135,18 +122,6 @@ impl Identity {
         self.configured(WebPkiClientVerifier::no_client_auth())
     }
 
-    /// The same, but lets nobody in without a certificate that this authority signed.
-    pub fn server_config_for_clients_of(&self, authority: &Authority) -> Arc<ServerConfig> {
-        let mut roots = RootCertStore::empty();
-        let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
-        roots
-            .add(root.expect("read back the authority"))
-            .expect("use the authority");
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
-        self.configured(verifier.expect("verify clients"))
-    }
-
     fn configured(&self, clients: Arc<dyn ClientCertVerifier>) -> Arc<ServerConfig> {
         let chain = CertificateDer::pem_slice_iter(self.certificate.as_bytes())
             .collect::<Result<Vec<_>, _>>()
@@ -176,12 +151,6 @@ fn new_key() -> KeyPair {
     KeyPair::generate().expect("generate a key")
 }
 
-fn client_params() -> CertificateParams {
-    let mut params = params("a client", &[]);
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    params
-}
-
 fn leaf_params(names: &[&str]) -> CertificateParams {
     let mut params = params(names.first().copied().unwrap_or("nobody"), names);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -201,6 +170,7 @@ fn params(common_name: &str, names: &[&str]) -> CertificateParams {
 
 #[cfg(test)]
 mod tests {
+    use rustls::RootCertStore;
     use rustls::pki_types::ServerName;
     use rustls::{CertificateError, ClientConfig, Error};
     use tokio_rustls::{TlsAcceptor, TlsConnector};

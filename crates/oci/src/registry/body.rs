@@ -230,6 +230,9 @@ struct ErrorEntry {
 }
 
 /// The registry's own codes and messages; else plain text as it is; else what it was instead.
+///
+/// Other than documents that decide something, an error may be JSON that could be read in two ways: its words are only
+/// shown to people, and a sloppy error document still says more than none.
 fn error_words(body: &[u8], media_type: &str) -> String {
     if let Ok(document) = serde_json::from_slice::<ErrorDocument>(body) {
         let shown = |entry: &ErrorEntry| match (entry.code.as_str(), entry.message.as_str()) {

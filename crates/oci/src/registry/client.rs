@@ -21,7 +21,7 @@ use super::{
     access::Access,
     auth::{Identity, grants::Grants},
     connector::Connector,
-    egress::{Dials, Egress, Gate},
+    egress::{Checks, Dials, Egress},
     error::Error,
     flow::{Flow, HostStatus, Patience, Stats},
     hosts::{Hosts, Mirror},
@@ -171,7 +171,7 @@ pub struct Client(Arc<Shared>);
 struct Shared {
     options: Options,
     user_agent: HeaderValue,
-    egress: Arc<Gate>,
+    egress: Arc<Checks>,
     system_roots: RootCertStore,
     wires: Mutex<Wires>,
     grants: Arc<Grants>,
@@ -197,7 +197,7 @@ impl Client {
         let flow = Flow::new(options.hosts.clone(), patience);
         Ok(Self(Arc::new(Shared {
             user_agent,
-            egress: Arc::new(Gate::new(options.egress.clone())),
+            egress: Arc::new(Checks::new(options.egress.clone())),
             system_roots: system_roots(),
             wires: Mutex::default(),
             grants: Arc::default(),
@@ -218,32 +218,31 @@ impl Client {
         let access = hosts.access(repository.registry(), access);
         let mirrors = self.0.readers(&repository);
         let home = self.0.channel(repository, access, retry.clone())?;
-        Ok(Session::new(mirrors::Route {
+        Ok(Session::new(mirrors::ReadPath {
             home: Arc::new(home),
             mirrors,
         }))
     }
 
-    /// How many addresses were dialled so far, and how many were refused.
-    pub fn dials(&self) -> Dials {
-        self.0.egress.dials()
-    }
-
-    /// What mirrors did so far, by name. A mirror is listed when a session was made that has it.
-    pub fn mirrors(&self) -> Vec<MirrorStatus> {
-        self.0.mirrors.statuses(Instant::now())
-    }
-}
-
-impl Client {
-    /// What was asked of all hosts so far, and what is going on: for metrics.
+    /// What was asked of all hosts together since the client was made, and what is going on: for metrics.
     pub fn stats(&self) -> Stats {
         self.0.flow.stats()
     }
 
-    /// The hosts that were asked last, at most 1,024, by name.
+    /// How many addresses were dialled since the client was made, and how many were refused: for metrics.
+    pub fn dials(&self) -> Dials {
+        self.0.egress.dials()
+    }
+
+    /// How the hosts are that were asked last, at most 1,024, by name: for status pages.
     pub fn hosts(&self) -> Vec<HostStatus> {
         self.0.flow.statuses()
+    }
+
+    /// How the mirrors are and what they did since the client was made, by name: for metrics and status pages. One is
+    /// listed from the first session on that has it.
+    pub fn mirrors(&self) -> Vec<MirrorStatus> {
+        self.0.mirrors.statuses(Instant::now())
     }
 }
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //! Reading from mirrors first, and from the registry itself where they do not help.
 //!
-//! A [`Route`] is made of a repository's mirrors and the registry; an operation is asked along it and the first answer
+//! A [`ReadPath`] is made of a repository's mirrors and the registry; an operation is asked along it and the first answer
 //! taken. A mirror has one attempt and little patience; one that cannot be reached is left alone for a while. What it
 //! sends is proved by digest like everything else, so that any mirror will do for that; what no digest proves (what a tag
 //! points at, which tags there are, who refers to something) is asked only of mirrors that are trusted with it. Pushes
@@ -50,7 +50,7 @@ pub(crate) struct Reader {
 }
 
 /// The way of a session's reads: mirrors in their order, then the registry.
-pub(crate) struct Route {
+pub(crate) struct ReadPath {
     pub(crate) home: Arc<Channel>,
     pub(crate) mirrors: Vec<Reader>,
 }
@@ -68,7 +68,7 @@ pub struct MirrorStatus {
     pub is_resting: bool,
 }
 
-impl Route {
+impl ReadPath {
     /// Begins an operation.
     pub(crate) fn tries(&self, by: By) -> Tries<'_> {
         let now = Instant::now();
@@ -82,7 +82,7 @@ impl Route {
     }
 }
 
-/// One operation on its way along a [`Route`].
+/// One operation on its way along a [`ReadPath`].
 pub(crate) struct Tries<'a> {
     home: &'a Arc<Channel>,
     /// Those that are worth asking, in their order.

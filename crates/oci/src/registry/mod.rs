@@ -6,16 +6,32 @@
 //!
 //! What it is not: it opens no archive, verifies no signature and reads no Kubernetes object.
 //!
-//! How data flows: every request, whatever host it goes to (registry, token service, redirect target), passes
-//! `request` (authorisation, redirects), then the gate of its host (`flow`), then one hyper client, then the one
-//! `connector`, which checks the address that it dials. Bytes leave only through `body`, under a cap and a deadline, and are proved against a digest before they
-//! are called a manifest or a blob.
+//! How data flows: an operation of a session is asked of its mirrors and then of the registry (`mirrors`), of each until
+//! the attempts are used up (`retry`). Each request, whatever host it goes to (registry, mirror, token service, redirect
+//! target, storage), passes `request`, where it gets its authorisation and follows redirects; then the gate of its host
+//! (`flow`); then one hyper client over the one `connector`, which checks the address that it dials. Bytes leave only
+//! through `body`, under a cap and a deadline, and are proved against a digest before they are called a manifest or a blob.
 //!
 //! ```text
-//! manifests, tags, referrers, download, push --> request --> auth (challenge, token)
-//!                                                   |            |
-//!                                                   +--> wire <--+ --> flow, connector (egress, proxy, tls) --> socket
+//! session -> mirrors -> manifests, tags, referrers, download; push goes past the mirrors
+//!                            |
+//!                          retry -> request -> authorize -> auth (challenge, token)
+//!                                      |                     |
+//!                                      +------> wire <-------+ -> flow, connector (egress, proxy, tls) -> socket
 //! ```
+//!
+//! Where to look:
+//!
+//! | for | modules |
+//! | --- | --- |
+//! | settings and what is shared | `client`, `access`, `hosts` |
+//! | the operations | `session` (the public face), `manifests`, `tags`, `referrers`, `download`, `push` |
+//! | parts of the operations | `tag_page` (the JSON of tags), `paging` (`Link` headers), `range` (going on with a blob) |
+//! | whom to ask, and how often | `mirrors`, `retry` |
+//! | one request | `request`, `redirect`, `authorize`, `auth`, `scheme` (HTTPS or plain HTTP), `origin` (URLs) |
+//! | one exchange over HTTP | `wire`, `flow` (rates, places, pauses), `body` |
+//! | one connection | `connector`, `egress`, `proxy`, `tls`, `stream` |
+//! | what goes wrong | `problem` (in one request), `error` (in an operation: what a user sees) |
 
 mod access;
 mod auth;

@@ -148,6 +148,7 @@ pub(crate) enum Problem {
     UploadRange { host: Origin, sent: u64, has: u64 },
     #[error("the manifest names no subject with a usable digest")]
     NoSubject,
+    /// Under the tag where clients keep the list of referrers stands something else.
     #[error("the tag {tag} of the subject's referrers holds something that is not an index")]
     ReferrersTag { tag: Tag },
     #[error(
@@ -182,9 +183,6 @@ pub(crate) enum Problem {
         #[source]
         cause: serde_json::Error,
     },
-    /// Under the tag where clients keep the list of referrers stands something else.
-    #[error("the tag {tag} should hold an index of referrers and holds an image manifest")]
-    NotAnIndex { tag: String },
     #[error("the referrers API answered with an image manifest, not with an index")]
     NoReferrers,
     #[error("the TLS settings cannot be used")]
@@ -222,7 +220,6 @@ impl Problem {
             Self::Manifest(_)
             | Self::NoPlatform { .. }
             | Self::Nested { .. }
-            | Self::NotAnIndex { .. }
             | Self::NoSubject
             | Self::ReferrersTag { .. } => ErrorKind::ManifestInvalid,
             Self::InternalRedirect { .. }

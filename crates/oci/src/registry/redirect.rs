@@ -7,7 +7,7 @@
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    egress::Gate,
+    egress::Checks,
     origin::{Link, Origin, Scheme},
     problem::Problem,
 };
@@ -21,7 +21,7 @@ pub(crate) fn is_redirect(status: StatusCode) -> bool {
 }
 
 /// The URL that an answer leads to, if it may lead there.
-pub(crate) fn next(from: &Link, headers: &HeaderMap, egress: &Gate) -> Result<Link, Problem> {
+pub(crate) fn next(from: &Link, headers: &HeaderMap, egress: &Checks) -> Result<Link, Problem> {
     let to = location(from, headers)?;
     permit(&from.origin, &to.origin, egress)?;
     Ok(to)
@@ -31,7 +31,7 @@ pub(crate) fn next(from: &Link, headers: &HeaderMap, egress: &Gate) -> Result<Li
 ///
 /// https never leads to http. As in Flux, another host may not be an internal address written as such; where a name leads
 /// is the connector's business.
-pub(crate) fn permit(from: &Origin, to: &Origin, egress: &Gate) -> Result<(), Problem> {
+pub(crate) fn permit(from: &Origin, to: &Origin, egress: &Checks) -> Result<(), Problem> {
     let host = || from.clone();
     if from.scheme == Scheme::Https && to.scheme == Scheme::Http {
         return Err(Problem::Downgrade { host: host() });
@@ -61,7 +61,7 @@ mod tests {
     fn from(url: &str, location: &str) -> Result<String, Problem> {
         let mut headers = HeaderMap::new();
         headers.insert(header::LOCATION, location.parse().unwrap());
-        next(&Link::parse(url).unwrap(), &headers, &Gate::default())
+        next(&Link::parse(url).unwrap(), &headers, &Checks::default())
             .map(|link| link.uri.to_string())
     }
 
@@ -112,7 +112,7 @@ mod tests {
             let link = Link::parse("https://r.example/a").unwrap();
             assert!(
                 matches!(
-                    next(&link, &headers, &Gate::default()),
+                    next(&link, &headers, &Checks::default()),
                     Err(Problem::Location { .. })
                 ),
                 "{bad:?}"
@@ -122,7 +122,7 @@ mod tests {
             next(
                 &Link::parse("https://r.example/a").unwrap(),
                 &HeaderMap::new(),
-                &Gate::default()
+                &Checks::default()
             )
             .is_err()
         );

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::{Descriptor, Digest, Manifest, media_type};
+use crate::{Descriptor, Digest, Manifest, Tag, media_type};
 
 use super::{
     auth::Scope,
@@ -25,8 +25,6 @@ use super::{
 
 /// Pages in a row that may list nothing new.
 const MAX_IDLE: u32 = 10;
-/// How much of a digest's algorithm and value goes into the tag.
-const TAG_PARTS: (usize, usize) = (32, 64);
 
 /// The manifests that refer to another one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -174,7 +172,7 @@ impl Channel {
     }
 
     async fn tag_schema(&self, digest: &Digest, list: &mut List<'_>) -> Result<(), Error> {
-        let tag = schema_tag(digest);
+        let tag = Tag::of_referrers(digest);
         let mut attempts = self.attempts(format!("list referrers of {digest} by tag {tag}"));
         loop {
             match self.try_tag_schema(&tag, list).await {
@@ -184,16 +182,14 @@ impl Channel {
         }
     }
 
-    async fn try_tag_schema(&self, tag: &str, list: &mut List<'_>) -> Result<(), Problem> {
-        let (bytes, content_type) = match self.manifest_bytes(tag).await {
+    async fn try_tag_schema(&self, tag: &Tag, list: &mut List<'_>) -> Result<(), Problem> {
+        let (bytes, content_type) = match self.manifest_bytes(tag.as_str()).await {
             Err(problem) if problem.status() == Some(StatusCode::NOT_FOUND) => return Ok(()),
             got => got?,
         };
         match Manifest::parse(&bytes, Some(&content_type)).map_err(Problem::Manifest)? {
             Manifest::Index(index) => list.take(index.manifests, false),
-            Manifest::Image(_) => Err(Problem::NotAnIndex {
-                tag: tag.to_owned(),
-            }),
+            Manifest::Image(_) => Err(Problem::ReferrersTag { tag: tag.clone() }),
         }
     }
 }
@@ -327,30 +323,9 @@ fn is_filtered(headers: &HeaderMap) -> bool {
         .any(|filter| filter.trim() == "artifactType")
 }
 
-/// The tag under which clients keep the list where there is no API.
-fn schema_tag(digest: &Digest) -> String {
-    let (algorithm, value) = (digest.algorithm().name(), digest.hex());
-    let cut = |text: &str, length: usize| text.chars().take(length).collect::<String>();
-    format!(
-        "{}-{}",
-        cut(algorithm, TAG_PARTS.0),
-        cut(value, TAG_PARTS.1)
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Algorithm, Tag};
-
-    #[test]
-    fn the_tag_is_the_digest_cut_to_what_a_tag_may_be() {
-        let short = Digest::sha256_of(b"x");
-        assert_eq!(schema_tag(&short), format!("sha256-{}", short.hex()));
-        let long = Digest::of(Algorithm::Sha512, b"x");
-        assert_eq!(schema_tag(&long), format!("sha512-{}", &long.hex()[..64]));
-        assert!(schema_tag(&long).parse::<Tag>().is_ok());
-    }
 
     #[test]
     fn a_type_is_compared_where_there_is_one() {

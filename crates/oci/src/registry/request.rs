@@ -20,7 +20,7 @@ use super::{
     auth::{Credentials, Identity, Scope, grants::Grants},
     body,
     client::Limits,
-    egress::Gate,
+    egress::Checks,
     origin::{Link, Origin, Scheme},
     problem::Problem,
     push::{Content, Part, Taken, paced},
@@ -47,7 +47,7 @@ pub(crate) struct Channel {
     /// For all other hosts: the same trust, no client certificate.
     pub(crate) foreign: Wire,
     pub(crate) grants: Arc<Grants>,
-    pub(crate) egress: Arc<Gate>,
+    pub(crate) egress: Arc<Checks>,
     /// The token service that did not get the credentials, if there was one.
     pub(crate) withheld: OnceLock<Origin>,
     pub(crate) limits: Limits,

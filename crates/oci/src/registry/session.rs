@@ -3,7 +3,7 @@
 //!
 //! Only the public face and the documentation of what it guarantees: each operation stands beside its like in
 //! `manifests`, `download` and `push`, as a function of the [`Channel`](super::request::Channel) that it is done over. Which channels those are is
-//! the [`Route`]'s: reads go to mirrors first, everything else to the registry alone.
+//! the [`ReadPath`]'s: reads go to mirrors first, everything else to the registry alone.
 
 use std::{fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{Descriptor, Digest, Repository, Resolved};
 use super::{
     error::Error,
     manifests::{Document, Image, Target},
-    mirrors::{By, Route},
+    mirrors::{By, ReadPath},
     push::{BlobPushed, Content, PushOptions, PushedReferrer},
     referrers::Referrers,
     tags::Tags,
@@ -23,11 +23,11 @@ use super::{
 
 /// Access to one repository. Cheap to clone.
 #[derive(Clone)]
-pub struct Session(Arc<Route>);
+pub struct Session(Arc<ReadPath>);
 
 impl Session {
-    pub(super) fn new(route: Route) -> Self {
-        Self(Arc::new(route))
+    pub(super) fn new(path: ReadPath) -> Self {
+        Self(Arc::new(path))
     }
 
     /// The repository.

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //! One page of a list of tags, as JSON.
 //!
-//! A reader goes in, the tags come out; nothing else of the document is kept, however large it is. What has no tags to
-//! say is an error: an answer without a list is not an empty list. Source: distribution-spec "Listing Tags".
+//! A reader goes in, the tags come out; nothing else of the document is kept, however large it is: that is why it is not
+//! read by `json`, which wants all bytes in memory. The keys that count may stand there once, as there; what stands twice
+//! beside them changes nothing. What has no tags to say is an error: an answer without a list is not an empty list. Source: distribution-spec "Listing Tags".
 
 use std::{
     fmt,
@@ -216,6 +217,7 @@ mod tests {
             r#"{"tags":["1",2]}"#,
             r#"{"tags":[["1"]]}"#,
             r#"{"tags":["1"],"tags":["2"]}"#,
+            r#"{"tags":["1"],"t\u0061gs":["2"]}"#,
             r#"{"name":"a","name":"b","tags":[]}"#,
             r#"{"name":7,"tags":[]}"#,
             r#"{"tags":["1"]} x"#,

@@ -23,7 +23,7 @@ use super::{
     auth::Scope,
     body::{Chunks, content_length, content_type},
     error::Error,
-    mirrors::{By, Route},
+    mirrors::{By, ReadPath},
     origin::{Link, Origin},
     paging::Trail,
     problem::Problem,
@@ -44,7 +44,7 @@ const IN_FLIGHT: usize = 4;
 /// Tags come in the order of the registry, which need not be that of their names or ages. Each tag comes once.
 pub struct Tags {
     /// Whom to ask for the first page; whoever gives it is asked for all others.
-    route: Option<Arc<Route>>,
+    path: Option<Arc<ReadPath>>,
     channel: Arc<Channel>,
     next: Next,
     trail: Trail,
@@ -81,17 +81,17 @@ enum Next {
 }
 
 impl Tags {
-    pub(crate) fn new(route: Arc<Route>) -> Self {
-        let home = route.home.clone();
+    pub(crate) fn new(path: Arc<ReadPath>) -> Self {
+        let home = path.home.clone();
         Self {
-            route: Some(route),
+            path: Some(path),
             ..Self::of(home)
         }
     }
 
     fn of(channel: Arc<Channel>) -> Self {
         Self {
-            route: None,
+            path: None,
             trail: Trail::new("tags", channel.limits.tag_pages),
             channel,
             next: Next::First,
@@ -113,10 +113,10 @@ impl Tags {
     ///
     /// A mirror that is trusted with tags is asked first. All pages come from the one that gave the first.
     pub async fn next_page(&mut self) -> Result<Option<TagPage>, Error> {
-        let Some(route) = self.route.take() else {
+        let Some(path) = self.path.take() else {
             return self.page().await;
         };
-        let mut tries = route.tries(By::Word);
+        let mut tries = path.tries(By::Word);
         loop {
             *self = Self::of(tries.channel().clone());
             let page = self.page().await;

@@ -4,19 +4,12 @@ use std::process::{Child, Command, Stdio};
 
 use wharf_oci::registry::{Access, ErrorKind, Retry, Tls, Transport};
 use wharf_test_support::{
-    FakeRegistry,
     openssl::{self, OpenSsl},
     servers::{eventually, free_port},
     tls::{Authority, Identity, LOCAL},
 };
 
 use crate::{support::*, transport::trusting};
-
-async fn showing(identity: &Identity) -> FakeRegistry {
-    let registry = FakeRegistry::builder().tls(identity).start().await.unwrap();
-    seed(&registry, "layer");
-    registry
-}
 
 fn unverified() -> Access {
     Access {

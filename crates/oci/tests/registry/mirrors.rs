@@ -315,11 +315,7 @@ async fn a_mirror_has_credentials_of_its_own_and_nobody_else_has_them() {
 async fn trust_of_a_host_is_added_to_that_of_the_source() {
     let (of_host, of_source) = (Authority::new("Host CA"), Authority::new("Source CA"));
     for authority in [&of_host, &of_source] {
-        let registry = FakeRegistry::builder()
-            .tls(&authority.local_leaf())
-            .start()
-            .await
-            .unwrap();
+        let registry = showing(&authority.local_leaf()).await;
         seed(&registry, LAYER);
         let tls = |authority: &Authority| {
             Tls::from_pem(Some(authority.pem().as_ref()), None, "a test").unwrap()

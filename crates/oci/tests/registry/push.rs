@@ -362,11 +362,7 @@ async fn credentials_are_not_restored_when_another_host_leads_an_upload_back() {
 #[tokio::test]
 async fn an_upload_place_in_plain_http_is_not_used_by_a_registry_with_https() {
     let authority = Authority::new("Test CA");
-    let registry = FakeRegistry::builder()
-        .tls(&authority.local_leaf())
-        .start()
-        .await
-        .unwrap();
+    let registry = showing(&authority.local_leaf()).await;
     let storage = FakeRegistry::start().await;
     let place = format!("{}/upload", storage.base_url());
     let start = Fault::status_with(202, &[("location", &place)], "");

@@ -148,11 +148,7 @@ async fn a_redirect_is_checked_at_the_connector_like_any_host() {
 #[tokio::test]
 async fn a_redirect_from_https_to_http_is_not_followed() {
     let authority = Authority::new("Test CA");
-    let registry = FakeRegistry::builder()
-        .tls(&authority.local_leaf())
-        .start()
-        .await
-        .unwrap();
+    let registry = showing(&authority.local_leaf()).await;
     let storage = FakeRegistry::start().await;
     seed(&registry, LAYER);
     seed(&storage, LAYER);

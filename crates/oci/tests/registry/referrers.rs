@@ -3,10 +3,7 @@
 use serde_json::{Value, json};
 use wharf_oci::{
     Algorithm, Digest,
-    registry::{
-        Access, Error, ErrorKind, Limits, Options, Referrers, ReferrersApi, ReferrersOrigin,
-        Session,
-    },
+    registry::{Error, ErrorKind, Limits, Referrers, ReferrersApi, ReferrersOrigin, Session},
 };
 use wharf_test_support::{
     FakeRegistry,
@@ -299,7 +296,7 @@ async fn a_list_that_breaks_off_is_never_none() {
 #[tokio::test]
 async fn what_stands_under_the_tag_must_be_an_index() {
     for (kind, text, message) in [
-        (OCI_MANIFEST, None, "holds an image manifest"),
+        (OCI_MANIFEST, None, "is not an index"),
         (OCI_INDEX, Some("{}"), "schema version"),
         (OCI_INDEX, Some("<html>"), "JSON"),
         ("text/html", Some("<html>"), "JSON"),
@@ -429,14 +426,7 @@ async fn lists_end_at_caps_that_are_named() {
             .enumerate()
             .map(|(n, link)| page(&[entry(n)], &[("link", link)]));
         let (registry, subject) = scripted(pages).await;
-        let session = session_with(
-            &registry,
-            &Access::default(),
-            Options {
-                limits,
-                ..options()
-            },
-        );
+        let session = session_within(&registry, limits);
         let error = ask(&session, &subject).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{error}");
         assert!(error.to_string().contains(words), "{error}");

@@ -6,9 +6,9 @@ use std::{error::Error as _, fmt::Write as _, time::Duration};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use wharf_oci::{
     Descriptor,
-    registry::{Access, Client, Credentials, Error, Options, RetryPolicy, Session, Target},
+    registry::{Access, Client, Credentials, Error, Limits, Options, RetryPolicy, Session, Target},
 };
-use wharf_test_support::{FakeRegistry, registry::SeededArtifact};
+use wharf_test_support::{FakeRegistry, registry::SeededArtifact, tls::Identity};
 
 pub(crate) const REPOSITORY: &str = "team/app";
 
@@ -44,6 +44,14 @@ pub(crate) fn session_with(registry: &FakeRegistry, access: &Access, options: Op
         .unwrap()
 }
 
+pub(crate) fn session_within(registry: &FakeRegistry, limits: Limits) -> Session {
+    let options = Options {
+        limits,
+        ..options()
+    };
+    session_with(registry, &Access::default(), options)
+}
+
 pub(crate) fn anonymous(registry: &FakeRegistry) -> Session {
     session_of(registry, &Access::default())
 }
@@ -57,6 +65,13 @@ pub(crate) fn basic(username: &str, password: &str) -> Access {
 
 pub(crate) fn tag(text: &str) -> Target {
     Target::Tag(text.parse().unwrap())
+}
+
+/// A registry that shows this certificate and has an artifact.
+pub(crate) async fn showing(identity: &Identity) -> FakeRegistry {
+    let registry = FakeRegistry::builder().tls(identity).start().await.unwrap();
+    seed(&registry, "layer");
+    registry
 }
 
 /// An artifact with one layer of this content, as `1.0.0`.

@@ -2,9 +2,7 @@
 
 use std::fmt::Write as _;
 
-use wharf_oci::registry::{
-    Access, Error, ErrorKind, Limits, Options, RetryPolicy, Session, TagPage,
-};
+use wharf_oci::registry::{Error, ErrorKind, Limits, Options, RetryPolicy, Session, TagPage};
 use wharf_test_support::{
     FakeRegistry,
     registry::{Endpoint, Fault, OCI_MANIFEST, Rule, Seen},
@@ -192,14 +190,7 @@ async fn an_endless_list_ends_at_a_cap_that_is_named() {
     ] {
         let pages = (0..99).map(|n| page(&[&format!("v{n}")], Some(&format!("?p={n}"))));
         let registry = scripted(pages).await;
-        let session = session_with(
-            &registry,
-            &Access::default(),
-            Options {
-                limits,
-                ..options()
-            },
-        );
+        let session = session_within(&registry, limits);
         let error = list(&session).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge);
         assert!(error.to_string().contains(name), "{error}");
@@ -231,14 +222,7 @@ async fn a_page_without_an_end_is_cut_off() {
         registry.script(
             Rule::on(Endpoint::Tags).fault(Fault::EndlessAfter(start.into(), piece.into())),
         );
-        let session = session_with(
-            &registry,
-            &Access::default(),
-            Options {
-                limits,
-                ..options()
-            },
-        );
+        let session = session_within(&registry, limits);
         let error = list(&session).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{start}: {error}");
         assert!(error.to_string().contains("limit of"), "{error}");

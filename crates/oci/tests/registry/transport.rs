@@ -1,11 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::{net::SocketAddr, sync::Arc};
-
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
-use rustls::server::WebPkiClientVerifier;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wharf_oci::registry::{Access, ErrorKind, Retry, Tls, TlsError, Transport};
 use wharf_test_support::{
     FakeRegistry,
@@ -22,12 +16,6 @@ pub(crate) fn trusting(pem: &str) -> Access {
             .unwrap_or_default(),
         ..Access::default()
     }
-}
-
-async fn with_certificate(identity: &Identity) -> FakeRegistry {
-    let registry = FakeRegistry::builder().tls(identity).start().await.unwrap();
-    seed(&registry, "layer");
-    registry
 }
 
 /// The message for a certificate that is not accepted, which is told once and of the right kind.
@@ -53,7 +41,7 @@ fn assert_says(text: &str, words: &[&str]) {
 #[tokio::test]
 async fn a_private_authority_is_trusted_when_it_is_configured() {
     let authority = Authority::new("Test CA");
-    let registry = with_certificate(&authority.local_leaf()).await;
+    let registry = showing(&authority.local_leaf()).await;
     for access in [
         trusting(authority.pem()),
         Access {
@@ -73,7 +61,7 @@ async fn a_private_authority_is_trusted_when_it_is_configured() {
 
 #[tokio::test]
 async fn a_certificate_of_an_unknown_issuer_is_described() {
-    let registry = with_certificate(&Authority::new("Strange CA").local_leaf()).await;
+    let registry = showing(&Authority::new("Strange CA").local_leaf()).await;
     for access in [
         Access::default(),
         trusting(Authority::new("Other CA").pem()),
@@ -97,7 +85,7 @@ async fn a_certificate_of_an_unknown_issuer_is_described() {
 #[tokio::test]
 async fn an_expired_certificate_is_described() {
     let authority = Authority::new("Test CA");
-    let registry = with_certificate(&authority.expired_leaf(LOCAL)).await;
+    let registry = showing(&authority.expired_leaf(LOCAL)).await;
     let text = refusal(&registry, &trusting(authority.pem())).await;
     assert_says(
         &text,
@@ -113,7 +101,7 @@ async fn an_expired_certificate_is_described() {
 #[tokio::test]
 async fn a_certificate_for_another_name_is_described() {
     let authority = Authority::new("Test CA");
-    let registry = with_certificate(&authority.leaf(&["elsewhere.example"])).await;
+    let registry = showing(&authority.leaf(&["elsewhere.example"])).await;
     let text = refusal(&registry, &trusting(authority.pem())).await;
     assert_says(
         &text,
@@ -129,7 +117,7 @@ async fn a_certificate_for_another_name_is_described() {
 #[tokio::test]
 async fn a_certificate_that_is_its_own_authority_is_accepted_when_it_is_configured() {
     let identity = Identity::self_signed(LOCAL);
-    let registry = with_certificate(&identity).await;
+    let registry = showing(&identity).await;
     let access = trusting(identity.certificate_pem());
     assert_eq!(
         pull(&session_of(&registry, &access)).await.unwrap(),
@@ -140,20 +128,20 @@ async fn a_certificate_that_is_its_own_authority_is_accepted_when_it_is_configur
 #[tokio::test]
 async fn a_certificate_that_is_its_own_authority_is_refused_otherwise() {
     let identity = Identity::self_signed(LOCAL);
-    let registry = with_certificate(&identity).await;
+    let registry = showing(&identity).await;
     let twin = Identity::self_signed(LOCAL);
     for access in [Access::default(), trusting(twin.certificate_pem())] {
         assert_says(&refusal(&registry, &access).await, &["unknown issuer"]);
     }
     let elsewhere = Identity::self_signed(&["elsewhere.example"]);
-    let registry = with_certificate(&elsewhere).await;
+    let registry = showing(&elsewhere).await;
     let text = refusal(&registry, &trusting(elsewhere.certificate_pem())).await;
     assert_says(&text, &["not valid for that name", "elsewhere.example"]);
 }
 
 #[tokio::test]
 async fn insecure_does_not_turn_verification_off() {
-    let registry = with_certificate(&Authority::new("Strange CA").local_leaf()).await;
+    let registry = showing(&Authority::new("Strange CA").local_leaf()).await;
     let access = Access {
         transport: Transport::PlainHttpAllowed,
         ..Access::default()
@@ -245,63 +233,14 @@ async fn metadata_addresses_are_not_registries() {
     }
 }
 
-/// A server of this authority that lets nobody in without a certificate of that one, and knows one tag.
-async fn with_client_authentication(
-    authority: &Authority,
-    clients: CertificateDer<'static>,
-) -> SocketAddr {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(clients).unwrap();
-    let clients = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
-    let leaf = authority.local_leaf();
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(clients.build().unwrap())
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(leaf.certificate_pem().as_bytes()).unwrap()],
-            PrivateKeyDer::from_pem_slice(leaf.key_pem().as_bytes()).unwrap(),
-        )
-        .unwrap();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let addr = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-        while let Ok((socket, _)) = listener.accept().await {
-            let Ok(mut stream) = acceptor.accept(socket).await else {
-                continue;
-            };
-            let digest = wharf_oci::Digest::sha256_of(b"x");
-            let head = format!(
-                "HTTP/1.1 200 OK\r\ndocker-content-digest: {digest}\r\nconnection: close\r\n\r\n"
-            );
-            let _ = stream.read(&mut [0; 4096]).await;
-            let _ = stream.write_all(head.as_bytes()).await;
-            let _ = stream.shutdown().await;
-        }
-    });
-    addr
-}
-
 #[tokio::test]
 async fn a_client_certificate_is_shown_when_it_is_configured() {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().unwrap();
-    let clients = params.self_signed(&key).unwrap().der().clone();
-    let issuer = Issuer::new(params, key);
-    let mut params = CertificateParams::default();
-    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-    let key = KeyPair::generate().unwrap();
-    let certificate = params.signed_by(&key, &issuer).unwrap();
-
-    let authority = Authority::new("Test CA");
-    let addr = with_client_authentication(&authority, clients)
-        .await
-        .to_string();
+    let (authority, clients) = (Authority::new("Test CA"), Authority::new("Clients"));
+    let asking = FakeRegistry::builder().mutual_tls(&authority.local_leaf(), &clients);
+    let asking = asking.start().await.unwrap();
+    seed(&asking, "layer");
     let without = trusting(authority.pem());
-    let error = session_at(&addr, &without)
+    let error = session_of(&asking, &without)
         .resolve(&tag("1.0.0"))
         .await
         .unwrap_err();
@@ -311,27 +250,33 @@ async fn a_client_certificate_is_shown_when_it_is_configured() {
     );
     assert_eq!(error.kind(), ErrorKind::Tls);
 
-    let (certificate, key) = (certificate.pem(), key.serialize_pem());
-    let tls = without.tls.clone();
-    let tls =
-        tls.with_client_certificate(certificate.as_bytes(), key.as_bytes(), "secret apps/tls");
+    let client = clients.client();
+    let tls = without.tls.clone().with_client_certificate(
+        client.certificate_pem().as_bytes(),
+        client.key_pem().as_bytes(),
+        "secret apps/tls",
+    );
     let with = Access {
         tls: tls.unwrap(),
         ..Access::default()
     };
     assert!(
-        session_at(&addr, &with)
+        session_of(&asking, &with)
             .resolve(&tag("1.0.0"))
             .await
             .is_ok()
     );
 
     // It belongs to the registry: where that redirects to, it is not shown.
-    let registry = with_certificate(&authority.local_leaf()).await;
-    let url = format!("https://{addr}/v2/team/app/manifests/1.0.0");
+    let registry = showing(&authority.local_leaf()).await;
+    let url = format!("{}/v2/{REPOSITORY}/manifests/1.0.0", asking.base_url());
     registry.script(Rule::on(Endpoint::Manifest).fault(Fault::Redirect(url, 307)));
+    let asked = asking.requests().len();
     let error = session_of(&registry, &with).resolve(&tag("1.0.0")).await;
-    assert_says(&everything(&error.unwrap_err()), &["CertificateRequired"]);
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+    assert_says(&error.to_string(), &["wants a client certificate"]);
+    assert_eq!(asking.requests().len(), asked);
 }
 
 #[test]

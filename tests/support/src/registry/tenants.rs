@@ -4,8 +4,6 @@
 //! The log then says of each request whose authorization and whose certificate it showed, as the registry knows it; see
 //! [`Seen::who`](super::Seen::who).
 
-use std::sync::Arc;
-
 use super::Builder;
 use super::auth::{Account, Auth, Forms};
 use crate::tls::{Authority, Identity};
@@ -34,7 +32,7 @@ impl Builder {
 
     /// Speaks TLS, shows this certificate and asks for one of this authority's; without it nobody is let in.
     pub fn mutual_tls(mut self, identity: &Identity, clients: &Authority) -> Self {
-        self.tls = Some(Arc::new(identity.config_asking(clients)));
+        self.tls = Some(identity.server_config_for_clients_of(clients));
         self
     }
 

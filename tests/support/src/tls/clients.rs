@@ -3,18 +3,29 @@
 
 use std::sync::Arc;
 
-use rcgen::ExtendedKeyUsagePurpose;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
 use super::{Authority, Identity, params, provider};
 
 impl Authority {
-    /// A certificate for a client of this name.
+    /// A client certificate, valid now.
+    pub fn client(&self) -> Identity {
+        self.client_named("a client")
+    }
+
+    /// A certificate for a client of this name, valid now.
     pub fn client_named(&self, name: &str) -> Identity {
-        let mut params = params(name, &[]);
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(&client_params(name))
+    }
+
+    /// A client certificate that ended in 2021.
+    pub fn expired_client(&self) -> Identity {
+        let mut params = client_params("a client");
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
         self.sign(&params)
     }
 }
@@ -26,25 +37,21 @@ impl Identity {
         der.expect("read back the certificate").to_vec()
     }
 
-    /// A server configuration that shows this certificate and demands one of `clients`. HTTP/1.1 only.
-    pub(crate) fn config_asking(&self, clients: &Authority) -> ServerConfig {
+    /// [`Self::server_config`], but lets nobody in without a certificate that this authority signed.
+    pub fn server_config_for_clients_of(&self, authority: &Authority) -> Arc<ServerConfig> {
         let mut roots = RootCertStore::empty();
-        let authority = CertificateDer::from_pem_slice(clients.pem.as_bytes());
+        let root = CertificateDer::from_pem_slice(authority.pem().as_bytes());
         roots
-            .add(authority.expect("read back the authority"))
-            .expect("trust the authority");
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-            .build()
-            .expect("verify clients");
-        let certificate = CertificateDer::from(self.der());
-        let key = PrivateKeyDer::from_pem_slice(self.key.as_bytes());
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .expect("choose TLS versions")
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(vec![certificate], key.expect("read back the private key"))
-            .expect("use the certificate");
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config
+            .add(root.expect("read back the authority"))
+            .expect("use the authority");
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+        self.configured(verifier.expect("verify clients"))
     }
+}
+
+fn client_params(name: &str) -> CertificateParams {
+    let mut params = params(name, &[]);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    params
 }

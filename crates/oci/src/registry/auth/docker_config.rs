@@ -12,12 +12,9 @@ use base64::{
     Engine as _, alphabet,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use serde::{
-    Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
-};
+use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{Repository, registry::problem::clean};
+use crate::{JsonError, Repository, json, registry::problem::clean};
 
 use super::{
     Credentials, Secret,
@@ -46,7 +43,7 @@ pub struct DockerConfig {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DockerConfigError {
-    /// Not JSON, or a field has the wrong type or stands there twice.
+    /// Not JSON, or a field has the wrong type.
     #[error(
         "the Docker configuration in {origin} is not valid JSON of that kind (line {line}, column {column})"
     )]
@@ -57,6 +54,20 @@ pub enum DockerConfigError {
         line: usize,
         /// Its column.
         column: usize,
+    },
+    /// An object has a key twice, anywhere: one reader takes the first, another the last.
+    #[error("the Docker configuration in {origin} has a key twice in one JSON object")]
+    DuplicateKey {
+        /// Where the text came from.
+        origin: String,
+    },
+    /// Not UTF-8, or nested deeper or with more keys than any configuration.
+    #[error(
+        "the Docker configuration in {origin} is not UTF-8 without a byte order mark, or is nested too deep or has too many keys"
+    )]
+    Unusual {
+        /// Where the text came from.
+        origin: String,
     },
     /// An `auth` is not base64 of `name:password`.
     #[error(
@@ -87,9 +98,8 @@ struct File {
     store: serde_json::Value,
 }
 
-/// As it stands there; a key that stands there twice is an error, not a choice.
-#[derive(Default)]
-struct Entries(BTreeMap<String, RawEntry>);
+/// As it stands there.
+type Entries = BTreeMap<String, Option<RawEntry>>;
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -168,12 +178,13 @@ impl DockerConfig {
     /// Of two keys that mean the same, the one that comes first and holds something counts.
     fn of(raw: Entries, source: &str) -> Result<Self, DockerConfigError> {
         let mut entries = BTreeMap::new();
-        for (registry, raw) in raw.0 {
+        for (registry, raw) in raw {
             let key = EntryKey::new(&registry);
-            let entry = Entry::of(raw).ok_or_else(|| DockerConfigError::Auth {
-                origin: source.to_owned(),
-                registry: clean(key.as_str(), 200),
-            })?;
+            let entry =
+                Entry::of(raw.unwrap_or_default()).ok_or_else(|| DockerConfigError::Auth {
+                    origin: source.to_owned(),
+                    registry: clean(key.as_str(), 200),
+                })?;
             if matches!(entries.get(&key), None | Some(Entry::Empty)) {
                 entries.insert(key, entry);
             }
@@ -226,40 +237,22 @@ impl Entry {
     }
 }
 
-impl<'de> Deserialize<'de> for Entries {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Map;
-        impl<'de> Visitor<'de> for Map {
-            type Value = Entries;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a map of registries")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
-                let mut entries = Entries::default();
-                while let Some((key, entry)) = map.next_entry::<String, Option<RawEntry>>()? {
-                    if entries.0.insert(key, entry.unwrap_or_default()).is_some() {
-                        return Err(A::Error::custom("a registry stands there twice"));
-                    }
-                }
-                Ok(entries)
-            }
+fn read<T: DeserializeOwned>(text: &[u8], source: &str) -> Result<T, DockerConfigError> {
+    let origin = source.to_owned();
+    if text.len() > MAX_DOCUMENT {
+        return Err(DockerConfigError::TooLarge { origin });
+    }
+    // Other texts of these errors may quote the document: a value, or a key.
+    json::from_slice_strict(text, json::Limits::default()).map_err(|error| match error {
+        JsonError::Malformed(error) => DockerConfigError::Json {
+            origin,
+            line: error.line(),
+            column: error.column(),
+        },
+        JsonError::DuplicateKey(_) => DockerConfigError::DuplicateKey { origin },
+        JsonError::TooDeep(_) | JsonError::TooManyKeys(_) | JsonError::Encoding => {
+            DockerConfigError::Unusual { origin }
         }
-        deserializer.deserialize_map(Map)
-    }
-}
-
-fn read<'de, T: Deserialize<'de>>(json: &'de [u8], source: &str) -> Result<T, DockerConfigError> {
-    let origin = || source.to_owned();
-    if json.len() > MAX_DOCUMENT {
-        return Err(DockerConfigError::TooLarge { origin: origin() });
-    }
-    // serde's own text may quote a value of the document, so only the place is taken over.
-    serde_json::from_slice(json).map_err(|error| DockerConfigError::Json {
-        origin: origin(),
-        line: error.line(),
-        column: error.column(),
     })
 }
 
@@ -419,6 +412,9 @@ mod tests {
             r#"{"auths":{"r":{"username":"canary"},"r":{"username":"other"}}}"#.into(),
             r#"{"auths":{"r":{"username":"canary","username":"other"}}}"#.into(),
             r#"{"auths":["canary"]}"#.into(),
+            r#"{"other":{"canary":1,"canary":2}}"#.into(),
+            format!(r#"{{"canary":{}{}}}"#, "[".repeat(99), "]".repeat(99)),
+            "\u{feff}{\"canary\":1}".into(),
             format!(r#"{{"canary":"{}"}}"#, "x".repeat(MAX_DOCUMENT)),
         ] {
             let error = DockerConfig::parse(bad.as_bytes(), "secret apps/regcred").unwrap_err();

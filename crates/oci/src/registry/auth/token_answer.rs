@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 //! The answer of a token service.
 //!
-//! Pure: bytes under a cap go in; a [`Grant`] comes out, or nothing. What the answer says is never quoted. Source:
+//! Pure: bytes under a cap go in; a [`Grant`] comes out, or nothing, as from JSON that could be read in two ways. What the answer says is never quoted. Source:
 //! distribution's token authentication specification. `issued_at` is not read: a service's clock cannot make a token
 //! live longer, and a token that ended early is replaced when it is refused.
 
 use serde::Deserialize;
 
+use crate::json;
+
 use super::{Secret, grants::Grant, sensitive};
 
-/// A token service's answer. A key that stands there twice makes it none; so does a token of another type. Numbers may be
-/// out of range and of any type: only a sensible `expires_in` counts.
+/// A token service's answer. A token of another type makes it none. Other values may be out of range and of any type: only
+/// a sensible `expires_in` counts.
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,
@@ -21,7 +23,7 @@ struct TokenAnswer {
 
 /// The token, and what the service gave to get the next one with.
 pub(crate) fn parse(bytes: &[u8]) -> Option<(Grant, Option<Secret>)> {
-    let answer: TokenAnswer = serde_json::from_slice(bytes).ok()?;
+    let answer: TokenAnswer = json::from_slice_strict(bytes, json::Limits::default()).ok()?;
     let filled = |token: Option<String>| token.filter(|token| !token.is_empty());
     let token = filled(answer.token).or_else(|| filled(answer.access_token))?;
     if !is_token(&token) {
@@ -108,9 +110,18 @@ mod tests {
             "{\"token\":\"\u{e9}\"}",
             r#"{"token":"a","token":"b"}"#,
             r#"{"token":"a","expires_in":1,"expires_in":2}"#,
+            r#"{"token":"a","to\u006ben":"b"}"#,
+            r#"{"token":"a","scope":{"x":1,"x":2}}"#,
             r#"{"token":"a"} {"token":"b"}"#,
+            "\u{feff}{\"token\":\"a\"}",
         ] {
             assert!(parse(bad.as_bytes()).is_none(), "{bad:.60}");
         }
+        let deep = format!(
+            r#"{{"token":"a","x":{}{}}}"#,
+            "[".repeat(64),
+            "]".repeat(64)
+        );
+        assert!(parse(deep.as_bytes()).is_none());
     }
 }

@@ -20,7 +20,7 @@
 //! | through a proxy | refused are addresses that are refused above, written as such | only listed hosts |
 
 mod address;
-mod gate;
+mod checks;
 mod literal;
 mod network;
 mod realm;
@@ -30,8 +30,8 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use super::origin::{Origin, Scheme};
 
 pub use address::Refusal;
-pub use gate::Dials;
-pub(crate) use gate::Gate;
+pub(crate) use checks::Checks;
+pub use checks::Dials;
 pub(crate) use literal::literal;
 pub use network::{Network, NetworkError};
 pub use realm::{RealmPair, RealmPairError};

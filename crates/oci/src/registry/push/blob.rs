@@ -17,7 +17,7 @@ use crate::{Descriptor, Digest, Repository};
 use super::{BlobPushed, Content, Part, PushOptions};
 use crate::registry::{
     auth::Scope,
-    egress::Gate,
+    egress::Checks,
     error::Error,
     origin::Link,
     problem::Problem,
@@ -291,7 +291,7 @@ impl<'a> Upload<'a> {
     }
 
     /// The registry answered to a chunk: it says how far it is, or means all of it.
-    fn took(&mut self, reply: &Reply, part: Part, egress: &Gate) -> Result<(), Problem> {
+    fn took(&mut self, reply: &Reply, part: Part, egress: &Checks) -> Result<(), Problem> {
         let end = part.from + part.len;
         let at = received_after(received(reply.response.headers()), part);
         if at <= part.from || at > end {
@@ -305,7 +305,7 @@ impl<'a> Upload<'a> {
     }
 
     /// The upload goes on at `at`, where the answer says; if it cannot be told how far it is, nowhere.
-    fn moved(&mut self, reply: &Reply, at: Option<u64>, egress: &Gate) -> Result<(), Problem> {
+    fn moved(&mut self, reply: &Reply, at: Option<u64>, egress: &Checks) -> Result<(), Problem> {
         let (Some(mut place), Some(at)) = (self.place.take(), at) else {
             return Ok(());
         };

@@ -21,8 +21,6 @@ use crate::registry::{
 
 /// How often an entry that another writer took away is written again.
 const ROUNDS: u32 = 3;
-/// What the tag schema leaves of the algorithm's name and of the digest.
-const TAG_PARTS: (usize, usize) = (32, 64);
 
 /// A manifest that was pushed with a subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +88,7 @@ impl Channel {
         digest: &Digest,
         entry: &Value,
     ) -> Result<Tag, Problem> {
-        let tag = fallback_tag(subject).ok_or(Problem::Header("the subject makes no tag"))?;
+        let tag = Tag::of_referrers(subject);
         for _ in 0..=ROUNDS {
             let mut index = self.referrers_index(&tag).await?;
             let Some(entries) = index["manifests"].as_array_mut() else {
@@ -123,6 +121,7 @@ impl Channel {
         };
         let header = (!content_type.is_empty()).then_some(content_type.as_str());
         let is_index = matches!(Manifest::parse(&bytes, header), Ok(Manifest::Index(_)));
+        // Read strictly just before.
         match serde_json::from_slice::<Value>(&bytes) {
             Ok(mut index) if is_index => {
                 if index["manifests"].is_null() {
@@ -166,30 +165,9 @@ fn entry(document: &Value, media_type: &str, digest: &Digest, size: usize) -> Va
     entry
 }
 
-fn fallback_tag(subject: &Digest) -> Option<Tag> {
-    let algorithm: String = subject
-        .algorithm()
-        .name()
-        .chars()
-        .take(TAG_PARTS.0)
-        .collect();
-    let hex: String = subject.hex().chars().take(TAG_PARTS.1).collect();
-    format!("{algorithm}-{hex}").parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Algorithm;
-
-    #[test]
-    fn the_tag_is_made_of_the_digest_and_cut() {
-        let tag = |digest: &Digest| fallback_tag(digest).unwrap().to_string();
-        let short = Digest::sha256_of(b"x");
-        assert_eq!(tag(&short), format!("sha256-{}", short.hex()));
-        let long = Digest::of(Algorithm::Sha512, b"x");
-        assert_eq!(tag(&long), format!("sha512-{}", &long.hex()[..64]));
-    }
 
     #[test]
     fn an_entry_has_the_type_of_the_artifact_or_of_its_configuration() {

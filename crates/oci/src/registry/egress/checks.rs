@@ -15,7 +15,7 @@ const REASONS: usize = Refusal::ALL.len();
 
 /// [`Egress`], with counts.
 #[derive(Debug, Default)]
-pub(crate) struct Gate {
+pub(crate) struct Checks {
     rules: Egress,
     made: AtomicU64,
     refused: [AtomicU64; REASONS],
@@ -29,7 +29,7 @@ pub struct Dials {
     refused: [u64; REASONS],
 }
 
-impl Gate {
+impl Checks {
     pub(crate) fn new(rules: Egress) -> Self {
         Self {
             rules,
