@@ -12,7 +12,7 @@ use crate::source::{
         Failure, FailureKind, Outcome, Report, RunResult, Surroundings, Warning, bounded, conclude,
         progressing,
     },
-    schedule::{Next, Policy},
+    schedule::{Next, Policy, Setback},
     spec::SpecError,
 };
 
@@ -45,7 +45,7 @@ fn failure(kind: FailureKind, reason: &'static str) -> Outcome {
         kind,
         reason,
         message,
-        retry_after: None,
+        setback: Setback::Failed,
         seen: None,
     })
 }
