@@ -20,8 +20,8 @@ use crate::{
     source::{
         SourceId,
         plan::{Attempt, Observed, Plan, Stored, decide},
-        report::{Outcome, Report, RunResult, Surroundings, conclude, progressing},
-        schedule::{Next, Policy},
+        report::{Failure, Outcome, Report, RunResult, Surroundings, conclude, progressing},
+        schedule::{Next, Policy, Setback},
         spec::SourceSpec,
     },
     store::{ArtifactKey, Retention, StoreError},
@@ -89,8 +89,8 @@ impl Reconciler {
         let plan = decide(&source, &observed);
         let (outcome, source) = self.execute(id, plan, &observed, source).await;
         let report = conclude(&observed, &outcome, self.surroundings(&source));
-        log(id, &outcome, report.next);
-        let verdict = self.write(id, &source, &observed, &report).await;
+        log(id, &outcome, &report);
+        let verdict = self.write(id, &source, &report).await;
         self.metrics.observe_run(
             &id.namespace,
             &id.name,
@@ -167,29 +167,18 @@ impl Reconciler {
         (outcome, written.unwrap_or(source))
     }
 
-    async fn write(
-        &self,
-        id: &SourceId,
-        source: &OCIRepository,
-        observed: &Observed,
-        report: &Report,
-    ) -> Verdict {
+    async fn write(&self, id: &SourceId, source: &OCIRepository, report: &Report) -> Verdict {
         if let Err(error) = self.ports.status.write(source, &report.status).await {
             return self.unwritten(id, &error);
         }
         for event in &report.events {
             self.ports.events.publish(source, event).await;
         }
-        let failures = if report.result == RunResult::Failure {
-            observed.failures.saturating_add(1)
-        } else {
-            0
-        };
         self.remember(
             id,
             Memory {
                 attempted: Some(Attempt::of(source)),
-                failures,
+                failures: report.failures,
             },
         );
         Verdict::Schedule(report.next)
@@ -221,7 +210,7 @@ impl Reconciler {
                 }
                 Ok(Err(error)) => {
                     tracing::warn!(source = %id, error = %chain(&error), "could not remove the artifacts of a deleted source");
-                    return Verdict::Schedule(self.settings.policy.after_failure(4, None));
+                    return Verdict::Schedule(self.after_failure(4));
                 }
                 Err(error) => {
                     tracing::error!(source = %id, error = %error, "removing artifacts was interrupted");
@@ -289,7 +278,12 @@ impl Reconciler {
                 failures,
             },
         );
-        Verdict::Schedule(self.settings.policy.after_failure(failures, None))
+        Verdict::Schedule(self.after_failure(failures))
+    }
+
+    fn after_failure(&self, failures: u32) -> Next {
+        let policy = &self.settings.policy;
+        policy.after_failure(failures, Setback::Failed, fastrand::f64())
     }
 
     fn recall(&self, id: &SourceId) -> Memory {
@@ -306,9 +300,9 @@ impl Reconciler {
     }
 }
 
-fn log(id: &SourceId, outcome: &Outcome, next: Next) {
+fn log(id: &SourceId, outcome: &Outcome, report: &Report) {
     let (name, namespace) = (&id.name, &id.namespace);
-    let next = match next {
+    let next = match report.next {
         Next::After(wait) => format!("{:.1}s", wait.as_secs_f64()),
         Next::Never => "on change".to_owned(),
     };
@@ -347,6 +341,17 @@ fn log(id: &SourceId, outcome: &Outcome, next: Next) {
         Outcome::Stalled(error) => {
             tracing::error!(controllerKind = "OCIRepository", name, namespace, error = %error, "stalled until the object changes");
         }
+        // It comes back every few seconds as long as its host is not asked; what is new is also an event.
+        Outcome::Failed(failure) if is_held_back(failure) && report.events.is_empty() => {
+            tracing::debug!(
+                controllerKind = "OCIRepository",
+                name,
+                namespace,
+                error = failure.message,
+                next,
+                "reconciliation is still held back"
+            );
+        }
         Outcome::Failed(failure) => {
             tracing::error!(
                 controllerKind = "OCIRepository",
@@ -359,4 +364,8 @@ fn log(id: &SourceId, outcome: &Outcome, next: Next) {
             );
         }
     }
+}
+
+fn is_held_back(failure: &Failure) -> bool {
+    matches!(failure.setback, Setback::HeldBack(_))
 }

@@ -13,7 +13,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use wharf_oci::registry::Stats;
+use wharf_oci::registry::{MirrorStatus, Stats};
 
 use super::{
     Failure,
@@ -270,14 +270,15 @@ fn render(metrics: &Metrics, tools: &Tools) -> crate::serve::Render {
         let dials = client.dials();
         let refused = dials.refused_by_reason();
         metrics.set_dials(dials.made, refused.map(|(reason, n)| (reason.as_str(), n)));
-        metrics.set_registries(&counts(client.stats()));
+        metrics.set_registries(&counts(client.stats(), &client.mirrors()));
         let usage = store.usage();
         metrics.set_store(usage.bytes, usage.artifacts);
         metrics.render()
     })
 }
 
-fn counts(stats: Stats) -> RegistryCounts {
+fn counts(stats: Stats, mirrors: &[MirrorStatus]) -> RegistryCounts {
+    let resting = mirrors.iter().filter(|mirror| mirror.is_resting).count();
     RegistryCounts {
         requests: stats.requests,
         refused: stats.refused,
@@ -292,6 +293,9 @@ fn counts(stats: Stats) -> RegistryCounts {
         in_flight: stats.in_flight,
         waiting: stats.waiting,
         lowest_remaining: stats.lowest_remaining,
+        mirrors_served: mirrors.iter().map(|mirror| mirror.served).sum(),
+        mirrors_failed: mirrors.iter().map(|mirror| mirror.failed).sum(),
+        mirrors_resting: resting as u64,
     }
 }
 

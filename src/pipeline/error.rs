@@ -8,13 +8,16 @@ use std::{error::Error, time::Duration};
 
 use wharf_oci::{
     archive::ArchiveError,
-    registry::{self, DockerConfigError, ErrorKind, ProxyError, TlsError},
+    registry::{self, DockerConfigError, ErrorKind, ProxyError, Retry, TlsError},
     select::NoMatch,
 };
 
 use crate::{
     ports::PortError,
-    source::report::{Failure, FailureKind},
+    source::{
+        report::{Failure, FailureKind},
+        schedule::Setback,
+    },
     store::{KeyError, StoreError},
 };
 
@@ -116,6 +119,17 @@ impl Cause {
             _ => false,
         }
     }
+
+    fn setback(&self) -> Setback {
+        let Self::Registry(error) = self else {
+            return Setback::Failed;
+        };
+        match error.retry() {
+            Retry::After(left) if error.is_held_back() => Setback::HeldBack(left),
+            Retry::After(asked) => Setback::Asked(asked),
+            Retry::Backoff | Retry::Terminal => Setback::Failed,
+        }
+    }
 }
 
 impl Stage {
@@ -177,13 +191,7 @@ impl StageError {
 
     /// The failure in the words of the contract. `seen` is the revision that was found before the step failed.
     pub fn into_failure(self, url: &str, seen: Option<String>) -> Failure {
-        let retry_after = match &self.cause {
-            Cause::Registry(error) => match error.retry() {
-                registry::Retry::After(wait) => Some(wait),
-                registry::Retry::Backoff | registry::Retry::Terminal => None,
-            },
-            _ => None,
-        };
+        let setback = self.cause.setback();
         let (kind, reason) = match self.stage {
             _ if self.cause.is_our_disk() => (FailureKind::Storage, Stage::Publish.reason()),
             Stage::Publish => (FailureKind::Storage, Stage::Publish.reason()),
@@ -195,7 +203,7 @@ impl StageError {
             kind,
             reason,
             message,
-            retry_after,
+            setback,
             seen,
         }
     }

@@ -16,7 +16,7 @@ use wharf_api::{
 use super::{
     conditions::Conditions,
     plan::{Observed, Stored},
-    schedule::{Next, Policy},
+    schedule::{Next, Policy, Setback},
     spec::SpecError,
 };
 
@@ -71,8 +71,8 @@ pub struct Failure {
     pub reason: &'static str,
     /// What was tried, on what, and what to do.
     pub message: String,
-    /// How long the other side asked to wait.
-    pub retry_after: Option<Duration>,
+    /// What it means for the next run.
+    pub setback: Setback,
     /// The revision that was seen upstream before the step failed.
     pub seen: Option<String>,
 }
@@ -126,6 +126,8 @@ pub struct Report {
     pub next: Next,
     /// How the run counts.
     pub result: RunResult,
+    /// Failures in a row, this run included.
+    pub failures: u32,
 }
 
 /// What `conclude` needs beside the object: the outside world as values.
@@ -202,9 +204,11 @@ pub fn conclude(observed: &Observed, outcome: &Outcome, around: Surroundings<'_>
             .or_else(|| observed.status.last_handled_reconcile_at.clone()),
         ..observed.status.clone()
     };
+    let failures = failures(observed, outcome);
     Report {
         events: events(observed, outcome, &status, around.url),
-        next: next(observed, outcome, around),
+        next: next(failures, outcome, around),
+        failures,
         result: result(outcome),
         status,
     }
@@ -334,15 +338,24 @@ fn url(advertised: &str, path: &str) -> String {
     format!("{scheme}{}/{path}", advertised.trim_end_matches('/'))
 }
 
-fn next(observed: &Observed, outcome: &Outcome, around: Surroundings<'_>) -> Next {
+fn failures(observed: &Observed, outcome: &Outcome) -> u32 {
+    match outcome {
+        Outcome::Failed(failure) => failure.setback.failures(observed.failures),
+        _ => 0,
+    }
+}
+
+fn next(failures: u32, outcome: &Outcome, around: Surroundings<'_>) -> Next {
     match outcome {
         Outcome::Suspended | Outcome::Stalled(_) => Next::Never,
         Outcome::Stored(..) | Outcome::Unchanged(_) => {
             around.policy.after_success(around.interval, around.random)
         }
-        Outcome::Failed(failure) => around
-            .policy
-            .after_failure(observed.failures.saturating_add(1), failure.retry_after),
+        Outcome::Failed(failure) => {
+            around
+                .policy
+                .after_failure(failures, failure.setback, around.random)
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //! The metrics of the registry client.
 //!
 //! The client counts by itself; its numbers enter as [`RegistryCounts`] when somebody looks, and leave with all other
-//! metrics. No host is a label: there are as many as tenants care to name.
+//! metrics. No host is a label: there are as many as tenants care to name. Mirrors are summed up too, so that the rule has no
+//! exception; the log names the one that was passed over.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -46,6 +47,12 @@ pub struct RegistryCounts {
     pub waiting: u64,
     /// The lowest number of requests that any host says are left.
     pub lowest_remaining: Option<u64>,
+    /// Operations that a mirror answered.
+    pub mirrors_served: u64,
+    /// Operations that a mirror failed, after which the next one or the registry was asked.
+    pub mirrors_failed: u64,
+    /// Mirrors that are left alone now.
+    pub mirrors_resting: u64,
 }
 
 /// How the counts of the registry client are shown.
@@ -64,6 +71,8 @@ pub(super) struct Registries {
     waiting: Gauge,
     /// Without a series as long as no host has said anything.
     lowest_remaining: Family<NoLabels, Gauge>,
+    mirror_reads: Family<ResultLabels, Counter>,
+    mirrors_resting: Gauge,
 }
 
 /// Only a family can take a series away again.
@@ -77,6 +86,11 @@ struct CodeLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabels {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -131,6 +145,11 @@ impl Registries {
             "How long requests to registries waited for their turn",
             self.waited.clone(),
         );
+        registry.register(
+            "wharf_registry_mirror_reads",
+            "Reads that mirrors answered (served), and those that went on to the next mirror or the registry (failed)",
+            self.mirror_reads.clone(),
+        );
         self.register_gauges(registry);
     }
 
@@ -154,6 +173,11 @@ impl Registries {
             "wharf_registry_ratelimit_remaining_lowest",
             "The lowest number of requests that any host says are left",
             self.lowest_remaining.clone(),
+        );
+        registry.register(
+            "wharf_registry_mirrors_resting",
+            "Mirrors that are not asked now because they did not work",
+            self.mirrors_resting.clone(),
         );
     }
 
@@ -181,6 +205,14 @@ impl Registries {
             let gauge = self.hosts.get_or_create(&StateLabels { state });
             gauge.set(saturated(number));
         }
+        for (result, number) in [
+            ("served", counts.mirrors_served),
+            ("failed", counts.mirrors_failed),
+        ] {
+            let labels = ResultLabels { result };
+            store(&self.mirror_reads.get_or_create(&labels), number);
+        }
+        self.mirrors_resting.set(saturated(counts.mirrors_resting));
         self.in_flight.set(saturated(counts.in_flight));
         self.waiting.set(saturated(counts.waiting));
         match counts.lowest_remaining {
@@ -216,6 +248,8 @@ mod tests {
             hosts_broken: 1,
             in_flight: 5,
             lowest_remaining: Some(76),
+            mirrors_served: 8,
+            mirrors_resting: 1,
             ..RegistryCounts::default()
         };
         metrics.set_registries(&counts);
@@ -236,6 +270,9 @@ mod tests {
             "wharf_registry_requests_in_flight 5",
             "wharf_registry_requests_waiting 0",
             "wharf_registry_ratelimit_remaining_lowest{} 76",
+            "wharf_registry_mirror_reads_total{result=\"served\"} 8",
+            "wharf_registry_mirror_reads_total{result=\"failed\"} 0",
+            "wharf_registry_mirrors_resting 1",
         ] {
             assert!(text.lines().any(|l| l == line), "{line}\n{text}");
         }

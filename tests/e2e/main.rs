@@ -32,6 +32,8 @@ mod crash;
 mod kustomize;
 /// The life of a source: apply, follow, request, suspend, resume, delete. In both worlds.
 mod lifecycle;
+/// A registry that is down for long and comes back.
+mod outage;
 /// What the process does when it cannot start, or cannot write.
 mod process;
 /// Through a proxy, by `proxySecretRef` and by the environment.
@@ -42,5 +44,7 @@ mod push_pull;
 mod registry;
 /// A range of versions instead of a tag. In both worlds.
 mod semver;
+/// The settings file of registries: mirrors, trust, proxies, bounds.
+mod settings;
 /// What cannot be acted on as it is written. In both worlds.
 mod specs;

@@ -12,7 +12,7 @@ use crate::source::{
         Failure, FailureKind, Outcome, Report, RunResult, Surroundings, Warning, bounded, conclude,
         progressing,
     },
-    schedule::{Next, Policy},
+    schedule::{Next, Policy, Setback},
     spec::SpecError,
 };
 
@@ -45,7 +45,7 @@ fn failure(kind: FailureKind, reason: &'static str) -> Outcome {
         kind,
         reason,
         message,
-        retry_after: None,
+        setback: Setback::Failed,
         seen: None,
     })
 }
@@ -137,6 +137,32 @@ fn a_failure_keeps_the_artifact_and_the_observed_generation() {
         (report.result, report.next),
         (RunResult::Failure, Next::After(Duration::from_millis(750)))
     );
+}
+
+#[test]
+fn a_run_that_was_held_back_says_what_is_wrong_and_counts_for_nothing() {
+    let Outcome::Failed(mut failed) = failure(FailureKind::Fetch, "OCIArtifactPullFailed") else {
+        unreachable!()
+    };
+    failed.setback = Setback::HeldBack(Duration::from_secs(10));
+    let outcome = Outcome::Failed(failed);
+    let mut before = observed(None);
+    before.failures = 9;
+    let report = said(&before, &outcome);
+    assert_eq!((report.result, report.failures), (RunResult::Failure, 9));
+    assert_eq!(report.next, Next::After(Duration::from_secs(15)));
+    let ready = &report.status.conditions[1];
+    assert_eq!(ready.message, "failed: OCIArtifactPullFailed");
+    assert_eq!(reasons(&report), ["OCIArtifactPullFailed"]);
+    // As long as nothing changes nothing is written and nothing announced.
+    let again = said(&following(&report, None), &outcome);
+    assert_eq!(again.status, report.status);
+    assert!(again.events.is_empty());
+
+    let real = failure(FailureKind::Fetch, "OCIArtifactPullFailed");
+    assert_eq!(said(&before, &real).failures, 10);
+    let stored = Outcome::Stored(stored("1.0@sha256:aa"), vec![]);
+    assert_eq!(said(&before, &stored).failures, 0);
 }
 
 #[test]

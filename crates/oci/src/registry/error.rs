@@ -20,6 +20,8 @@ struct Context {
     place: String,
     attempts: u32,
     problem: Problem,
+    /// For how long the host was left alone when this was given up.
+    broken_for: Option<Duration>,
     /// What mirrors said before, one line each.
     mirrors: Vec<String>,
 }
@@ -115,8 +117,15 @@ impl Error {
             place: place.into(),
             attempts,
             problem,
+            broken_for: None,
             mirrors: Vec::new(),
         }))
+    }
+
+    /// The same error, of a host that is left alone for so long.
+    pub(crate) fn with_outage(mut self, broken_for: Option<Duration>) -> Self {
+        self.0.broken_for = broken_for;
+        self
     }
 
     /// The same error, said after those of the mirrors that were tried first.
@@ -132,7 +141,8 @@ impl Error {
 
     /// When asking again makes sense. Retries within the operation are already spent.
     pub fn retry(&self) -> Retry {
-        if let Some(pause) = self.0.problem.retry_after() {
+        let outage = self.outage();
+        if let Some(pause) = self.0.problem.retry_after().max(outage) {
             return Retry::After(pause);
         }
         match self.kind() {
@@ -144,6 +154,26 @@ impl Error {
             | ErrorKind::Io => Retry::Backoff,
             _ => Retry::Terminal,
         }
+    }
+
+    /// Whether requests to the host are held back by this client for as long as [`Self::retry`] says: it asked for none, it
+    /// does not work and its circuit breaker is open, or a rate that is set is used up. Asking again sooner costs the host
+    /// nothing and brings nothing; asking again after that time needs no growing pauses, since the client sees to it that
+    /// a host in trouble gets few requests from all who ask.
+    pub fn is_held_back(&self) -> bool {
+        self.0.problem.is_not_asked() || self.outage().is_some()
+    }
+
+    /// For how long the host is left alone, where this error is one of those for which it is.
+    fn outage(&self) -> Option<Duration> {
+        let is_of_host = matches!(
+            self.kind(),
+            ErrorKind::Unreachable
+                | ErrorKind::Timeout
+                | ErrorKind::Server
+                | ErrorKind::Unavailable
+        );
+        self.0.broken_for.filter(|_| is_of_host)
     }
 
     /// Whether the registry's certificate was refused because nobody vouches for it: another trusted certificate would
@@ -176,6 +206,7 @@ impl fmt::Display for Error {
             attempts,
             problem,
             mirrors,
+            ..
         } = &*self.0;
         write!(f, "{operation} in {place}: {problem}")?;
         match attempts {

@@ -98,6 +98,11 @@ impl<'a> Tries<'a> {
         mirror.map_or(self.home, |mirror| &mirror.channel)
     }
 
+    /// How the mirror is that is to be asked now, if it is one.
+    pub(crate) fn health(&self) -> Option<Arc<Health>> {
+        self.mirrors.front().map(|mirror| mirror.health.clone())
+    }
+
     /// Takes what came back from there: gives the result of the operation, or nothing if the next one is to be asked.
     /// An error is the registry's, and names the mirrors that were tried before.
     pub(crate) fn settle<T>(&mut self, result: Result<T, Error>) -> Option<Result<T, Error>> {
@@ -183,6 +188,12 @@ impl Health {
     fn served(&self) {
         self.served.fetch_add(1, Ordering::Relaxed);
         *self.lock() = None;
+    }
+
+    /// It began an answer of several parts and failed a later one, for whatever reason: who asks again must not begin
+    /// with it again, and again end half-way.
+    pub(crate) fn broke_off(&self) {
+        self.failed(Some(Instant::now()));
     }
 
     fn failed(&self, out_of_order: Option<Instant>) {

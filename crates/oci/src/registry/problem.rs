@@ -279,6 +279,15 @@ impl Problem {
         }
     }
 
+    /// Whether nothing was sent because the host is not to be asked for now, whoever wants to.
+    pub(crate) fn is_not_asked(&self) -> bool {
+        match self {
+            Self::NotAsked { refusal, .. } => refusal.spares_the_host(),
+            Self::Shared(problem) => problem.is_not_asked(),
+            _ => false,
+        }
+    }
+
     /// The host that it is about, where that is known with scheme and port.
     pub(crate) fn host(&self) -> Option<&Origin> {
         match self {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{error::Error, problem::Problem, request::Channel};
+use super::{error::Error, origin::Origin, problem::Problem, request::Channel};
 
 /// How often and how fast a failed operation is tried again.
 #[derive(Clone, Debug)]
@@ -70,7 +70,11 @@ impl<'a> Attempts<'a> {
         self.made += 1;
         let pause = pause(&self.channel.retry, self.made, &problem, fastrand::f64());
         let Some(pause) = pause.filter(|_| self.may_retry(&problem)) else {
-            return Err(self.error(problem));
+            let broken_for = self.host(&problem).and_then(|host| {
+                let flow = &self.channel.home.flow;
+                flow.broken_for(&host)
+            });
+            return Err(self.error(problem).with_outage(broken_for));
         };
         tracing::debug!(operation = %self.operation, place = %self.channel.place, attempt = self.made, %problem, "will try again");
         tokio::time::sleep(pause).await;
@@ -84,11 +88,15 @@ impl<'a> Attempts<'a> {
             flow.retried_as_asked();
             return true;
         }
-        let home = self.channel.home_origin();
-        match problem.host().or(home.as_ref()) {
-            Some(host) => flow.may_retry(host),
-            None => true,
-        }
+        let host = self.host(problem);
+        host.is_none_or(|host| flow.may_retry(&host))
+    }
+
+    fn host(&self, problem: &Problem) -> Option<Origin> {
+        problem
+            .host()
+            .cloned()
+            .or_else(|| self.channel.home_origin())
     }
 
     /// The error for a problem that is not worth another attempt, after [`Self::failed`] was or was not called.

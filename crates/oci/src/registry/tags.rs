@@ -23,7 +23,7 @@ use super::{
     auth::Scope,
     body::{Chunks, content_length, content_type},
     error::Error,
-    mirrors::{By, ReadPath},
+    mirrors::{By, Health, ReadPath},
     origin::{Link, Origin},
     paging::Trail,
     problem::Problem,
@@ -45,6 +45,8 @@ const IN_FLIGHT: usize = 4;
 pub struct Tags {
     /// Whom to ask for the first page; whoever gives it is asked for all others.
     path: Option<Arc<ReadPath>>,
+    /// How the mirror is that gave the first page, if one did.
+    mirror: Option<Arc<Health>>,
     channel: Arc<Channel>,
     next: Next,
     trail: Trail,
@@ -92,6 +94,7 @@ impl Tags {
     fn of(channel: Arc<Channel>) -> Self {
         Self {
             path: None,
+            mirror: None,
             trail: Trail::new("tags", channel.limits.tag_pages),
             channel,
             next: Next::First,
@@ -111,14 +114,20 @@ impl Tags {
     /// [`super::Limits::tag_page`]; [`super::ErrorKind::Protocol`] for a page that is no list of tags, for a link to
     /// another origin (nothing is sent there) and for a list that repeats itself without end.
     ///
-    /// A mirror that is trusted with tags is asked first. All pages come from the one that gave the first.
+    /// A mirror that is trusted with tags is asked first. All pages come from the one that gave the first; a mirror that
+    /// fails a later one is not asked for a while, so that the next list is another's.
     pub async fn next_page(&mut self) -> Result<Option<TagPage>, Error> {
         let Some(path) = self.path.take() else {
-            return self.page().await;
+            let page = self.page().await;
+            if let (Err(_), Some(mirror)) = (&page, &self.mirror) {
+                mirror.broke_off();
+            }
+            return page;
         };
         let mut tries = path.tries(By::Word);
         loop {
             *self = Self::of(tries.channel().clone());
+            self.mirror = tries.health();
             let page = self.page().await;
             if let Some(page) = tries.settle(page) {
                 return page;

@@ -526,15 +526,16 @@ async fn a_host_that_fails_is_left_alone_until_a_probe_succeeds() {
         last = resolve(&session).await.unwrap_err();
     }
     assert_eq!(last.kind(), ErrorKind::Unavailable, "{last}");
+    assert!(last.is_held_back());
     assert!(
         matches!(last.retry(), Retry::After(left) if left < Duration::from_secs(20)),
         "{last:?}"
     );
     let text = last.to_string();
-    let expected = format!("{} is left alone for another ", registry.base_url());
+    let expected = format!("{} is left alone for a while", registry.base_url());
     assert!(text.contains(&expected), "{text}");
     assert!(
-        text.contains("the last 10 requests failed") && text.ends_with("with status 502"),
+        text.contains("its last requests failed") && text.ends_with("with status 502"),
         "{text}"
     );
     assert_eq!(
@@ -550,6 +551,51 @@ async fn a_host_that_fails_is_left_alone_until_a_probe_succeeds() {
     .await;
     assert_eq!(client.stats().hosts_broken, 0);
     assert!(count(&client.stats().refused, "broken") > 0);
+}
+
+#[tokio::test]
+async fn who_finds_out_that_a_host_is_to_be_left_alone_comes_back_with_the_others() {
+    let registry = FakeRegistry::start().await;
+    seed(&registry, "layer");
+    let client = client_with(once());
+    let session = session(&client, &registry, &Access::default());
+    resolve(&session).await.unwrap();
+    registry.script(Rule::on(Endpoint::Manifest).fault(Fault::status(503)));
+    // A HEAD and a GET each.
+    for n in 1..=5 {
+        let error = resolve(&session).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Server, "{error}");
+        assert_eq!(error.is_held_back(), n == 5, "{n}: {error:?}");
+        assert_eq!(matches!(error.retry(), Retry::After(_)), n == 5);
+    }
+    // What has nothing to do with the host working is as it was.
+    registry.be_honest();
+    until("the host is asked again", async || {
+        resolve(&session).await.is_ok()
+    })
+    .await;
+    let error = session.resolve(&tag("none")).await.unwrap_err();
+    assert_eq!(
+        (error.retry(), error.is_held_back()),
+        (Retry::Terminal, false)
+    );
+}
+
+#[tokio::test]
+async fn a_host_that_asked_for_no_requests_holds_back_all_but_the_one_it_told() {
+    let registry = FakeRegistry::start().await;
+    seed(&registry, "layer");
+    let client = client_with(once());
+    let session = session(&client, &registry, &Access::default());
+    resolve(&session).await.unwrap();
+    registry.script(Rule::on(Endpoint::Manifest).fault(Fault::retry_after(429, "30")));
+    let told = resolve(&session).await.unwrap_err();
+    assert_eq!(told.retry(), Retry::After(Duration::from_secs(30)));
+    assert!(!told.is_held_back(), "{told}");
+    let other = resolve(&session).await.unwrap_err();
+    assert!(other.is_held_back(), "{other}");
+    assert!(matches!(other.retry(), Retry::After(left) if left > Duration::from_secs(20)));
+    assert_eq!(registry.requests_to(Endpoint::Manifest).len(), 2);
 }
 
 #[tokio::test]

@@ -95,6 +95,31 @@ async fn a_mirror_that_may_resolve_tags_is_asked_for_them() {
 }
 
 #[tokio::test]
+async fn the_next_list_of_tags_is_another_s_when_a_mirror_broke_one_off() {
+    let paged = || FakeRegistry::builder().tag_page(1).start();
+    let (registry, mirror) = (paged().await.unwrap(), paged().await.unwrap());
+    for (place, tags) in [(&registry, ["1", "2", "3"]), (&mirror, ["1", "7", "9"])] {
+        for tag in tags {
+            place.push_artifact(REPOSITORY, tag, LAYER, FLUX_CONTENT);
+        }
+    }
+    mirror.script(Rule::on(Endpoint::Tags).skip(1).fault(Fault::status(403)));
+    let session = session(&registry, &[trusted(&mirror)]);
+    let mut broken = session.tags();
+    assert!(broken.next_page().await.unwrap().is_some());
+    let error = broken.next_page().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden, "{error}");
+    assert_eq!(registry.requests_to(Endpoint::Tags).len(), 0);
+
+    let (mut tags, mut whole) = (Vec::new(), session.tags());
+    while let Some(page) = whole.next_page().await.unwrap() {
+        tags.extend(page.tags.iter().map(ToString::to_string));
+    }
+    assert_eq!(tags, ["1", "2", "3"]);
+    assert_eq!(mirror.requests_to(Endpoint::Tags).len(), 2);
+}
+
+#[tokio::test]
 async fn a_prefix_stands_before_the_repository() {
     let (registry, mirror, _) = registry_and_mirror().await;
     let below = format!("cache/hub/{REPOSITORY}");

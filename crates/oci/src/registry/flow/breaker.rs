@@ -71,8 +71,6 @@ pub(crate) struct Outage {
     pub(crate) left: Duration,
     /// When the first of the failures was seen.
     pub(crate) since: SystemTime,
-    /// How many there were in a row.
-    pub(crate) failures: u32,
     /// The last of them.
     pub(crate) last: Failure,
 }
@@ -96,7 +94,6 @@ impl Breaker {
             Position::Open { until } if until > now => Some(Outage {
                 left: until - now,
                 since: self.since,
-                failures: self.in_a_row,
                 last: self.last,
             }),
             _ => None,
@@ -184,7 +181,6 @@ mod tests {
         }
         assert_eq!(breaker.outage(now), None);
         let outage = opened(now).outage(now).unwrap();
-        assert_eq!(outage.failures, FAILURES);
         assert_eq!(outage.last, Failure::Status(503));
         assert_eq!(outage.left, Duration::from_secs(1));
     }

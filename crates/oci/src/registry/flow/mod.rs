@@ -26,6 +26,7 @@ pub(crate) mod wishes;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -71,6 +72,11 @@ impl Flow {
     /// Waits until a request may be sent to a host.
     pub(crate) async fn enter(&self, origin: &Origin) -> Result<Ticket, Problem> {
         self.gate(origin).enter(self.patience).await
+    }
+
+    /// For how long a host is left alone now because it does not work.
+    pub(crate) fn broken_for(&self, origin: &Origin) -> Option<Duration> {
+        self.gate(origin).status(Instant::now()).broken_for
     }
 
     /// Whether an operation may be tried again that failed at a host. Counted either way.

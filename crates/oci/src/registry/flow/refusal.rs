@@ -43,6 +43,11 @@ impl Refusal {
         }
     }
 
+    /// Whether the host is spared, rather than others being served first.
+    pub(crate) fn spares_the_host(&self) -> bool {
+        !matches!(self, Self::Busy { .. })
+    }
+
     /// Whether no connection came about: what speaks for trying the host in another way.
     pub(crate) fn is_unreachable(&self) -> bool {
         matches!(self, Self::Broken(outage) if matches!(outage.last, Failure::Connect | Failure::Timeout))
@@ -57,10 +62,10 @@ pub(crate) fn refused(host: &Origin, refusal: &Refusal) -> String {
             seconds(*left),
             clock(*at)
         ),
+        // The same words as long as the outage lasts: this becomes a condition of every source of the host, and each
+        // other wording would be written to the API server.
         Refusal::Broken(outage) => format!(
-            "{host} is left alone for another {} s: the last {} requests failed, the first at {}, the last with {}",
-            seconds(outage.left),
-            outage.failures,
+            "{host} is left alone for a while: its last requests failed, the first of them at {}, the last with {}",
             clock(outage.since),
             outage.last
         ),
@@ -109,12 +114,11 @@ mod tests {
         let outage = Outage {
             left,
             since: at,
-            failures: 10,
             last: Failure::Status(503),
         };
         assert_eq!(
             refused(&host, &Refusal::Broken(outage)),
-            "https://ghcr.io is left alone for another 42 s: the last 10 requests failed, the first at 12:00:05 UTC, \
+            "https://ghcr.io is left alone for a while: its last requests failed, the first of them at 12:00:05 UTC, \
              the last with status 503"
         );
         assert_eq!(
