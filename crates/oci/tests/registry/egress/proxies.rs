@@ -104,7 +104,9 @@ impl Behind {
         let (before, asked) = (client.dials(), self.proxy.asked().len());
         let outcome = hop.go(&session).await;
         let case = format!("{form:?}: {hop:?} to {target}");
-        let error = outcome.expect_err(&case);
+        let Err(error) = outcome else {
+            panic!("{case} was served");
+        };
         assert_eq!(error.kind(), ErrorKind::EgressDenied, "{case}: {error}");
         let (after, all) = (client.dials(), self.proxy.asked());
         let refused = refused_for(&after, reason) - refused_for(&before, reason);
