@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 use std::{
+    fmt::Write as _,
     net::{IpAddr, SocketAddr},
     path::Path,
     process::Command,
@@ -95,7 +96,7 @@ pub(crate) async fn machine() -> (Vec<Canary>, tempfile::NamedTempFile) {
     namespace::add_addresses(addresses.iter().copied().chain(own));
     let mut hosts = String::new();
     for (place, address) in addresses.iter().enumerate() {
-        hosts += &format!("{address} {}\n", name(place));
+        writeln!(hosts, "{address} {}", name(place)).unwrap();
     }
     hosts += "169.254.169.254 mixed.example\n93.184.215.20 mixed.example\n";
     let hosts = namespace::replace("/etc/hosts", &hosts);
@@ -204,7 +205,6 @@ async fn all_cases() {
         assert!(shared.dials().refused() > 0);
     }
     assert_eq!(cases, 24 * 11 * 2 * 2);
-    println!("{cases} cases, {expected} allowed hits");
 }
 
 #[test]

@@ -39,7 +39,8 @@ pub(crate) fn enter(test: &str) -> bool {
 fn told(output: &Output) -> String {
     let text = [&output.stdout[..], &output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    text.lines().map(|line| format!("    {line}\n")).collect()
+    let lines: Vec<_> = text.lines().map(|line| format!("    {line}")).collect();
+    lines.join("\n")
 }
 
 /// Gives this namespace's loopback device these addresses.

@@ -40,10 +40,9 @@ fn rules(is_strict: bool) -> Egress {
 fn may_be_asked_for(is_strict: bool, kind: Kind, hop: Hop, written: Written) -> bool {
     match (kind, written) {
         _ if is_strict || hop.stays() => false,
-        (_, Written::AsName) => true,
         (Kind::Never, Written::Out) => false,
         (Kind::Internal, Written::Out) => !hop.is_redirect(),
-        (Kind::Special, Written::Out) => true,
+        (Kind::Special, Written::Out) | (_, Written::AsName) => true,
     }
 }
 
@@ -104,7 +103,6 @@ async fn targets() {
     assert_eq!(total(&mut canaries).await, allowed);
     assert_eq!(cases, 2 * 2 * 24 * 10 * 2);
     assert!(allowed > 0);
-    println!("{cases} cases, {allowed} allowed hits");
 }
 
 #[test]
@@ -142,7 +140,6 @@ async fn proxies() {
     assert_eq!(total(&mut canaries).await, allowed);
     assert!(registry.requests().is_empty());
     assert_eq!(cases, 2 * 24 * 3 * 2);
-    println!("{cases} cases, {allowed} allowed hits");
 }
 
 /// As every form of request to a proxy has it.

@@ -141,18 +141,7 @@ impl Home {
     /// Looks at a failure of a request by this scheme. If it speaks for the other one, what was found is forgotten, and
     /// the problem is one after which another attempt makes sense.
     pub(crate) fn doubt(&self, spoken: Scheme, problem: Problem) -> Problem {
-        let (is_doubtful, is_certain) = match (&problem, spoken) {
-            (Problem::Connect(error), Scheme::Https) => {
-                (error.leaves_plain_http_open(), error.is_not_tls())
-            }
-            (Problem::NotHttp { .. }, Scheme::Http) => (true, true),
-            // It was not even tried.
-            (Problem::Connect(error), Scheme::Http) if error.kind() == ErrorKind::EgressDenied => {
-                (false, false)
-            }
-            (Problem::Broken { .. } | Problem::Connect(_), Scheme::Http) => (true, false),
-            _ => (false, false),
-        };
+        let (is_doubtful, is_certain) = doubts(&problem, spoken);
         if !self.is_open || !is_doubtful {
             return problem;
         }
@@ -227,6 +216,22 @@ impl Slot {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Found>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a failure by one scheme speaks for the other, and whether it proves it.
+fn doubts(problem: &Problem, spoken: Scheme) -> (bool, bool) {
+    match (problem, spoken) {
+        (Problem::Connect(error), Scheme::Https) => {
+            (error.leaves_plain_http_open(), error.is_not_tls())
+        }
+        (Problem::NotHttp { .. }, Scheme::Http) => (true, true),
+        // It was not even tried.
+        (Problem::Connect(error), Scheme::Http) if error.kind() == ErrorKind::EgressDenied => {
+            (false, false)
+        }
+        (Problem::Broken { .. } | Problem::Connect(_), Scheme::Http) => (true, false),
+        _ => (false, false),
     }
 }
 
@@ -377,6 +382,33 @@ mod tests {
             schemes.slot(&key(1, Transport::Https), now).known(now),
             None
         );
+    }
+
+    /// A name may lead to a forbidden address now and then: the one that it has besides speaks what it spoke.
+    #[test]
+    fn an_address_that_was_refused_says_nothing_of_the_scheme() {
+        let (host, address) = (
+            "r.example".to_owned(),
+            "169.254.169.254:80".parse().unwrap(),
+        );
+        let refused = || ConnectError::Refused {
+            host: host.clone(),
+            address,
+            refusal: crate::registry::Refusal::CloudMetadata,
+        };
+        let behind = ConnectError::Proxy {
+            proxy: "http://proxy.example:80".to_owned(),
+            target: host.clone(),
+            cause: Box::new(refused()),
+        };
+        for refused in [refused(), behind] {
+            let refused = Problem::Connect(refused);
+            for scheme in [Scheme::Http, Scheme::Https] {
+                assert_eq!(doubts(&refused, scheme), (false, false));
+            }
+        }
+        let away = Problem::Connect(ConnectError::NoAddress { host });
+        assert_eq!(doubts(&away, Scheme::Http), (true, false));
     }
 
     #[test]

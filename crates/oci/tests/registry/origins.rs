@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, num::NonZeroU64};
 
+use http::Method;
 use tokio::net::{TcpListener, TcpStream};
 use wharf_oci::registry::{
-    Access, Client, Credentials, Egress, ErrorKind, Options, Session, StrictEgress,
+    Access, BlobPushed, Client, Content, Credentials, Egress, Error, ErrorKind, Options,
+    PushOptions, Session, StrictEgress,
 };
 use wharf_test_support::{
     FakeRegistry,
@@ -167,6 +169,60 @@ async fn credentials_that_were_dropped_do_not_come_back_on_longer_ways() {
     for stop in [&first_stop, &second_stop] {
         assert_eq!(shown(stop), [None, None]);
     }
+}
+
+/// Answers to the beginning of an upload, or to its first chunk, that it goes on there.
+fn goes_on_at(rule: Rule, base: &str) -> Rule {
+    let place = format!("{base}/v2/{REPOSITORY}/blobs/uploads/there");
+    let headers = [("location", place.as_str()), ("range", "0-3")];
+    rule.fault(Fault::status_with(202, &headers, ""))
+}
+
+async fn push(session: &Session) -> Result<BlobPushed, Error> {
+    let content = b"pushed in chunks";
+    let options = PushOptions {
+        chunk: NonZeroU64::new(4),
+        ..PushOptions::default()
+    };
+    let blob = Content::Bytes(content.as_slice().into());
+    let descriptor = descriptor(content);
+    session.push_blob_with(&descriptor, &blob, &options).await
+}
+
+#[tokio::test]
+async fn an_upload_that_was_elsewhere_gets_no_credentials_when_it_comes_back() {
+    let registry = guarded("127.0.0.1:0", None).await;
+    let storage = FakeRegistry::start().await;
+    let upload = |method| Rule::on(Endpoint::Upload).method(method);
+    registry.script(goes_on_at(upload(Method::POST), storage.base_url()));
+    storage.script(goes_on_at(upload(Method::PATCH), registry.base_url()));
+    let error = push(&session(&registry.host(), &basic("user", "password"))).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Unauthorized);
+    let seen = registry.requests_to(Endpoint::Upload);
+    let (begun, gone_on): (Vec<_>, Vec<_>) =
+        seen.iter().partition(|seen| seen.method == Method::POST);
+    assert!(begun.iter().any(|seen| seen.authorization.is_some()));
+    assert!(!gone_on.is_empty() && gone_on.iter().all(|seen| seen.authorization.is_none()));
+    assert_eq!(storage.requests_to(Endpoint::Upload)[0].authorization, None);
+}
+
+#[tokio::test]
+async fn an_upload_goes_from_https_to_plain_http_at_no_step() {
+    let authority = Authority::new("Test CA");
+    let registry = FakeRegistry::start().await;
+    let storage = FakeRegistry::builder().tls(&authority.local_leaf());
+    let storage = storage.start().await.unwrap();
+    let plain = FakeRegistry::start().await;
+    let upload = |method| Rule::on(Endpoint::Upload).method(method);
+    registry.script(goes_on_at(upload(Method::POST), storage.base_url()));
+    storage.script(goes_on_at(upload(Method::PATCH), plain.base_url()));
+    let error = push(&session(&registry.host(), &trusting(authority.pem()))).await;
+    let error = error.unwrap_err();
+    assert!(
+        error.to_string().contains("from https to plain http"),
+        "{error}"
+    );
+    assert!(plain.requests().is_empty());
 }
 
 #[tokio::test]

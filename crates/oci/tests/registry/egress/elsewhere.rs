@@ -137,9 +137,10 @@ async fn a_proxy_of_the_settings_at_a_forbidden_address_is_not_dialled() {
             proxied: vec!["*.example.org".parse().unwrap()],
             ..StrictEgress::default()
         };
-        let rules = match rules.is_strict() {
-            true => Egress::strict(listed),
-            false => rules,
+        let rules = if rules.is_strict() {
+            Egress::strict(listed)
+        } else {
+            rules
         };
         let client = client_of(rules, hosts);
         for (number, (target, reason)) in targets {
