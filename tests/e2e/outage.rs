@@ -32,7 +32,9 @@ async fn until_left_alone(wharf: &Wharf, times: u64) {
     for wanted in 1..=times {
         eventually("the registry is left alone again", async || {
             let opened = number(wharf, "wharf_registry_breaker_opens_total ").await;
-            (opened >= wanted).then_some(()).ok_or(format!("{opened}"))
+            (opened >= wanted)
+                .then_some(())
+                .ok_or_else(|| opened.to_string())
         })
         .await;
     }
@@ -80,7 +82,9 @@ async fn all_sources_are_ready_soon_after_a_long_outage_that_they_did_not_make_w
             ready == SOURCES || back.elapsed() < SOON,
             "{ready} of {SOURCES} are Ready"
         );
-        (ready == SOURCES).then_some(()).ok_or(format!("{ready}"))
+        (ready == SOURCES)
+            .then_some(())
+            .ok_or_else(|| ready.to_string())
     })
     .await;
 }
