@@ -331,7 +331,7 @@ async fn a_client_certificate_is_shown_when_it_is_configured() {
     let url = format!("https://{addr}/v2/team/app/manifests/1.0.0");
     registry.script(Rule::on(Endpoint::Manifest).fault(Fault::Redirect(url, 307)));
     let error = session_of(&registry, &with).resolve(&tag("1.0.0")).await;
-    assert_says(&everything(&error.unwrap_err()), &["CertificateRequired"]);
+    assert_says(&everything(&error.unwrap_err()), &["wants a client certificate and got none"]);
 }
 
 #[test]
