@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-//! How much memory a list of 100,000 tags takes: far less than the list.
+//! How much memory it takes to list 100,000 tags and to select one of them: far less than the list.
 //!
 //! The registry runs in this process, the client in a child of it (this program again, with the registry's address in
 //! its environment), so that only the client is measured. What is measured is the peak of its resident memory as the
@@ -10,7 +10,10 @@
 use std::{env, process::Command};
 
 use serde_json::json;
-use wharf_oci::registry::{Access, Client, Options, Session};
+use wharf_oci::{
+    registry::{Access, Client, Options, Session},
+    select::{Selector, SemverPolicy, TagEncoding, Verdicts},
+};
 use wharf_test_support::{
     FakeRegistry,
     registry::{Endpoint, Fault, OCI_MANIFEST, Rule},
@@ -19,6 +22,9 @@ use wharf_test_support::{
 const REGISTRY: &str = "WHARF_MEMORY_TEST_REGISTRY";
 const TAGS: usize = 100_000;
 const PAGE: usize = 1000;
+/// What is selected, and the highest version in the range, which is not the highest of all.
+const RANGE: &str = ">=1.0.0 <9.0.0";
+const CHOSEN: &str = "v8.99.99";
 const MAX_KIB: u64 = 32 * 1024;
 
 #[tokio::main(flavor = "current_thread")]
@@ -66,30 +72,43 @@ async fn judge(registry: &FakeRegistry, how: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "the client failed: {stderr}");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let (listed, peak) = said.trim().split_once(' ').unwrap();
-    assert_eq!(listed.parse(), Ok(TAGS));
+    let (considered, rest) = said.trim().split_once(' ').unwrap();
+    let (chosen, peak) = rest.split_once(' ').unwrap();
+    assert_eq!(considered.parse(), Ok(TAGS));
+    assert_eq!(chosen, CHOSEN);
     let peak: u64 = peak.parse().unwrap();
     let mib = kib_as_mib(peak);
-    println!("{TAGS} tags listed {how} with a peak of {mib:.1} MiB resident");
+    println!(
+        "{TAGS} tags listed {how} and {chosen} selected from them with a peak of {mib:.1} MiB resident"
+    );
     assert!(peak < MAX_KIB, "{peak} KiB are not below {MAX_KIB}");
 }
 
-/// Lists, and says how many tags there were and how much memory it took at most, in KiB.
+/// Lists and selects; says how many tags there were, which one it was and how much memory it took at most, in KiB.
 async fn client(host: &str) {
     let repository = format!("{host}/team/app").parse().unwrap();
     let client = Client::new(Options::default()).unwrap();
     let session = client.session(repository, &Access::default()).unwrap();
-    let listed = count(&session).await;
-    println!("{listed} {}", peak_kib());
+    let (considered, chosen) = select(&session).await;
+    println!("{considered} {chosen} {}", peak_kib());
 }
 
-async fn count(session: &Session) -> usize {
+/// As the tags come: no page is kept.
+async fn select(session: &Session) -> (u64, String) {
+    let policy = SemverPolicy {
+        constraint: RANGE.parse().unwrap(),
+        filter: None,
+        encoding: TagEncoding::default(),
+    };
+    let mut selector = Selector::new(&policy, Verdicts::Examples);
     let mut tags = session.tags();
-    let mut listed = 0;
     while let Some(page) = tags.next_page().await.unwrap() {
-        listed += page.tags.len();
+        for tag in &page.tags {
+            selector.consider(tag.as_str());
+        }
     }
-    listed
+    let selection = selector.finish();
+    (selection.considered, selection.chosen.unwrap().to_string())
 }
 
 fn peak_kib() -> u64 {

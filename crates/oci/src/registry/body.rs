@@ -248,6 +248,9 @@ fn error_words(body: &[u8], media_type: &str) -> String {
             .collect::<Vec<_>>()
             .join("; ");
     }
+    if holds_token(body) {
+        return "with a document that holds a token".to_owned();
+    }
     match media_type {
         _ if body.is_empty() => String::new(),
         // Cut only after what is secret was taken out: half a token is found by nobody.
@@ -255,6 +258,15 @@ fn error_words(body: &[u8], media_type: &str) -> String {
         "" => "without a registry's error document".to_owned(),
         other => format!("with a {other} document that is not a registry's error"),
     }
+}
+
+/// What a token service answers when all is well is not for anybody's eyes, whatever the status says.
+fn holds_token(body: &[u8]) -> bool {
+    ["token\"", "token'", "_token="].iter().any(|mark| {
+        let mark = mark.as_bytes();
+        body.windows(mark.len())
+            .any(|part| part.eq_ignore_ascii_case(mark))
+    })
 }
 
 #[cfg(test)]
@@ -270,9 +282,26 @@ mod tests {
         );
         assert_eq!(error_words(b"slow down", "text/plain"), "slow down");
         assert_eq!(error_words(b"", ""), "");
+        let words = br#"{"details":"incorrect username or password"}"#;
+        assert!(error_words(words, "application/json").contains("incorrect username"));
         assert_eq!(
             error_words(b"<html><script>", "text/html"),
             "with a text/html document that is not a registry's error"
         );
+    }
+
+    #[test]
+    fn a_token_in_an_answer_with_a_wrong_status_is_not_told() {
+        for body in [
+            r#"{"token":"canary"}"#,
+            r#"{"access_token" : "canary", "expires_in":1}"#,
+            r#"{"REFRESH_TOKEN":"canary""#,
+            "access_token=canary",
+        ] {
+            for media_type in ["application/json", "text/plain", ""] {
+                let words = error_words(body.as_bytes(), media_type);
+                assert!(!words.contains("canary"), "{body}: {words}");
+            }
+        }
     }
 }

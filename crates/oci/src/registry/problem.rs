@@ -144,6 +144,12 @@ pub(crate) enum Problem {
     Encoding { host: Origin, encoding: String },
     #[error("the registry stored the content as {got}, not {expected}")]
     StoredAs { expected: Digest, got: String },
+    /// Success, but not the one that a registry tells of what it stored: a page of somebody on the way, for instance.
+    #[error("{host} answered {} to what was pushed, not that it stored it (201 Created)", status.as_u16())]
+    NotStored { host: Origin, status: StatusCode },
+    /// The same of the question whether a blob is there.
+    #[error("{host} answered with success and not with the blob {digest}")]
+    NotBlob { host: Origin, digest: Digest },
     #[error("{host} says that it has {has} bytes of the upload, of which {sent} were sent")]
     UploadRange { host: Origin, sent: u64, has: u64 },
     #[error("the manifest names no subject with a usable digest")]
@@ -243,6 +249,8 @@ impl Problem {
             | Self::Page { .. }
             | Self::NoReferrers
             | Self::UploadRange { .. }
+            | Self::NotStored { .. }
+            | Self::NotBlob { .. }
             | Self::ReferrersLost { .. }
             | Self::Encoding { .. } => ErrorKind::Protocol,
         }
@@ -263,7 +271,7 @@ impl Problem {
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => Some(answer.status),
-            Self::TokenRedirect { status, .. } => Some(*status),
+            Self::TokenRedirect { status, .. } | Self::NotStored { status, .. } => Some(*status),
             Self::Shared(problem) => problem.status(),
             _ => None,
         }

@@ -6,16 +6,20 @@ mod support;
 
 /// Who may read, and what is said to who may not.
 mod auth;
+/// Hosts that fail and are left alone, and how much is tried again.
+mod breaker;
 /// Certificates that `openssl` makes, and what comes of each.
 mod certificates;
 /// What may be reached: every hop to every address that must not be dialled.
 mod egress;
 /// Answers that are wrong, late, endless or cut off.
 mod faults;
-/// How much a host is asked: closed windows, concurrency, rate, budget, circuit breaker.
+/// How much a host is asked: closed windows, concurrency, rate.
 mod flow;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// Identity tokens, registry tokens and refresh tokens: what is exchanged for what, and how.
+mod identity_tokens;
 /// Manifests that lie, are ambiguous or lead elsewhere, and HEAD requests that are answered badly.
 mod manifests;
 /// Reading from mirrors before the registry, and what never goes to them.

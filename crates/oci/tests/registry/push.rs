@@ -508,3 +508,32 @@ async fn what_is_no_manifest_of_its_kind_is_not_sent() {
     }
     assert!(registry.requests().is_empty());
 }
+
+/// What answers with success and a page has nothing: not a blob, not a manifest.
+#[tokio::test]
+async fn a_page_with_success_is_nothing_that_was_pushed_or_is_there() {
+    let registry = FakeRegistry::start().await;
+    let seeded = seed(&registry, "layer");
+    let session = anonymous(&registry);
+    for (endpoint, method) in [
+        (Endpoint::Blob, Method::HEAD),
+        (Endpoint::Upload, Method::POST),
+        (Endpoint::Upload, Method::PUT),
+    ] {
+        registry.be_honest();
+        registry.script(Rule::on(endpoint).method(method).fault(Fault::Html));
+        let error = push(&session, &PushOptions::default()).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    }
+    registry.script(Rule::on(Endpoint::Manifest).fault(Fault::Html));
+    let manifest = seeded.manifest.clone();
+    let target = tag("2.0.0");
+    let pushed = session.push_manifest(&target, manifest, media_type::OCI_MANIFEST);
+    let error = pushed.await.unwrap_err();
+    assert!(
+        error.to_string().contains("not that it stored it"),
+        "{error}"
+    );
+    let error = session.resolve(&target).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ManifestInvalid, "{error}");
+}

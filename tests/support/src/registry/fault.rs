@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use super::digest;
 use super::reply::{self, CONTENT_DIGEST, Reply, With as _};
+use super::spelling::Spelling;
 use super::wire::{Body, End, Wire};
 
 /// One wrong answer. Unless it says otherwise, the rest of the answer is what an honest registry would have said, and
@@ -57,6 +58,11 @@ pub enum Fault {
         /// The pause.
         every: Duration,
     },
+    /// The honest answer, in other words.
+    Spelled(Box<Spelling>),
+    /// These bytes instead of an answer, then (unless it is empty) the other piece again and again without end,
+    /// a short pause after each.
+    Raw(Bytes, Bytes),
     /// The request is read and never answered.
     Silence,
     /// The honest answer, after this long.
@@ -84,6 +90,11 @@ impl Fault {
     /// The same, cut short after so many bytes of its body.
     pub fn cut_short(self, byte: usize) -> Self {
         Self::CutShort(Box::new(self), byte)
+    }
+
+    /// These bytes instead of an answer.
+    pub fn raw(bytes: impl Into<Bytes>) -> Self {
+        Self::Raw(bytes.into(), Bytes::new())
     }
 
     /// A status with `Retry-After`, in whatever form.
@@ -163,6 +174,8 @@ impl Fault {
                 ))
             }
             Self::EndlessChunked => endless(honest(), Some("chunked")),
+            Self::Spelled(spelling) => Answer::Wire(Wire::spelled(&spelling, honest())),
+            Self::Raw(start, again) => Answer::Wire(Wire::raw(start, again)),
             Self::Silence => Answer::Nothing,
         }
     }

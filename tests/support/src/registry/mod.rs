@@ -24,6 +24,7 @@ mod route;
 mod script;
 mod seed;
 mod server;
+mod spelling;
 mod store;
 mod stream;
 mod tenants;
@@ -50,6 +51,7 @@ pub use route::Endpoint;
 pub(crate) use route::Query;
 pub use script::Rule;
 pub use seed::{Artifact, FLUX_CONFIG, FLUX_CONTENT, OCI_INDEX, OCI_MANIFEST, SeededArtifact};
+pub use spelling::Spelling;
 
 /// A running registry. It stops when this is dropped, also in a test that panics.
 pub struct FakeRegistry {
@@ -111,6 +113,11 @@ impl FakeRegistry {
     /// Adds a rule to the script. Rules given earlier come first.
     pub fn script(&self, rule: Rule) {
         self.shared.script().add(rule);
+    }
+
+    /// How many requests met a fault of each rule, in the order in which the rules were given.
+    pub fn played(&self) -> Vec<usize> {
+        self.shared.script().played()
     }
 
     /// Takes all rules back: from now on the registry is honest. Requests that are held stay so.

@@ -38,6 +38,8 @@ pub struct Rule {
     faults: Vec<Fault>,
     /// Requests that matched so far.
     hits: usize,
+    /// Requests that met one of its faults so far.
+    played: usize,
 }
 
 impl Rule {
@@ -53,6 +55,7 @@ impl Rule {
             times: usize::MAX,
             faults: Vec::new(),
             hits: 0,
+            played: 0,
         }
     }
 
@@ -150,6 +153,10 @@ impl Script {
         self.0.clear();
     }
 
+    pub(crate) fn played(&self) -> Vec<usize> {
+        self.0.iter().map(|rule| rule.played).collect()
+    }
+
     /// Every rule that matches counts the request; the first one with a fault for it decides.
     pub(crate) fn decide(&mut self, call: &Call) -> Decision {
         let mut gates = Vec::new();
@@ -157,7 +164,10 @@ impl Script {
         for rule in self.0.iter_mut().filter(|rule| rule.matches(call)) {
             if let Some(place) = rule.hit() {
                 gates.extend(rule.gate.clone());
-                fault = fault.or_else(|| rule.fault_at(place));
+                if fault.is_none() {
+                    fault = rule.fault_at(place);
+                    rule.played += usize::from(fault.is_some());
+                }
             }
         }
         Decision {

@@ -9,14 +9,20 @@ use http::StatusCode;
 use tokio::io::AsyncWriteExt as _;
 
 use super::reply::Reply;
+use super::spelling::Spelling;
 use super::stream::Stream;
+
+/// So that who reads forever has time for something else.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// An answer as bytes, and how the connection ends after it.
 pub(crate) struct Wire {
     status: StatusCode,
-    head: String,
+    head: Bytes,
     body: Body,
     end: End,
+    /// Whether the whole is sent whatever was asked: nobody knows where a body would begin.
+    is_raw: bool,
 }
 
 pub(crate) enum Body {
@@ -25,6 +31,8 @@ pub(crate) enum Body {
     Drip(Bytes, usize, Duration),
     /// The same piece, until the client goes away.
     Forever(Bytes),
+    /// The same piece with a pause after each, until the client goes away.
+    ForeverSlowly(Bytes),
     /// A beginning, then the same piece until the client goes away.
     ForeverAfter(Bytes, Bytes),
 }
@@ -52,9 +60,39 @@ impl Wire {
         text.push_str("\r\n");
         Self {
             status: head.status,
-            head: text,
+            head: text.into(),
             body,
             end,
+            is_raw: false,
+        }
+    }
+
+    /// The honest answer, in other words.
+    pub(crate) fn spelled(spelling: &Spelling, reply: Reply) -> Self {
+        let (status, head, body) = spelling.write(reply);
+        Self {
+            status,
+            head,
+            body: Body::Once(body),
+            end: End::Close,
+            is_raw: false,
+        }
+    }
+
+    /// These bytes, then this piece until the client goes away if there is one, and nothing else.
+    pub(crate) fn raw(start: Bytes, again: Bytes) -> Self {
+        let body = if again.is_empty() {
+            Body::Once(again)
+        } else {
+            Body::ForeverSlowly(again)
+        };
+        Self {
+            // The log has one for each request; there is none here.
+            status: StatusCode::OK,
+            head: start,
+            body,
+            end: End::Close,
+            is_raw: true,
         }
     }
 
@@ -64,13 +102,15 @@ impl Wire {
 
     /// Sends the head and no body: the answer to HEAD.
     pub(crate) fn without_body(mut self) -> Self {
-        self.body = Body::Once(Bytes::new());
+        if !self.is_raw {
+            self.body = Body::Once(Bytes::new());
+        }
         self
     }
 
     /// Sends it and ends the connection. The error is that of a client that went away.
     pub(crate) async fn play(self, mut stream: Stream) -> io::Result<()> {
-        stream.write_all(self.head.as_bytes()).await?;
+        stream.write_all(&self.head).await?;
         match self.body {
             Body::Once(bytes) => stream.write_all(&bytes).await?,
             Body::Drip(bytes, size, pause) => {
@@ -81,6 +121,11 @@ impl Wire {
                 }
             }
             Body::Forever(piece) => forever(&mut stream, &piece).await?,
+            Body::ForeverSlowly(piece) => loop {
+                stream.write_all(&piece).await?;
+                stream.flush().await?;
+                tokio::time::sleep(PAUSE).await;
+            },
             Body::ForeverAfter(start, piece) => {
                 stream.write_all(&start).await?;
                 forever(&mut stream, &piece).await?;

@@ -81,7 +81,7 @@ pub(crate) fn realm_link(
     credentials: &Credentials,
 ) -> Result<Realm, Problem> {
     let unusable = || Problem::Realm {
-        realm: without_query(realm),
+        realm: showable(realm),
     };
     let link = registry.join(realm).ok_or_else(unusable)?;
     if link.origin.scheme == Scheme::Http {
@@ -98,8 +98,14 @@ pub(crate) fn realm_link(
     })
 }
 
-fn without_query(realm: &str) -> String {
-    let end = realm.find(['?', '#', '@']).unwrap_or(realm.len());
+/// What may be shown of a realm: no query, and of one with a name and password in it no more than the scheme, because
+/// nobody can tell where a URL that is none has them.
+fn showable(realm: &str) -> String {
+    if realm.contains('@') {
+        let scheme = realm.find("://").map_or("", |end| &realm[..end + 3]);
+        return format!("{}...", clean(scheme, 20));
+    }
+    let end = realm.find(['?', '#']).unwrap_or(realm.len());
     clean(&realm[..end], 200)
 }
 
@@ -181,6 +187,15 @@ mod tests {
             error.contains("http://a.r/t") && !error.contains("canary"),
             "{error}"
         );
+        for text in [
+            "http://canary@a.r/",
+            "http://u:can/ary?canary@a.r/",
+            "canary:x@y",
+        ] {
+            let challenge = format!("Bearer realm=\"{text}\"");
+            let error = demand(&challenge, &known()).unwrap_err().to_string();
+            assert!(!error.contains("can"), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::{Descriptor, Digest, Repository};
 
-use super::{BlobPushed, Content, Part, PushOptions};
+use super::{BlobPushed, Content, Part, PushOptions, check_stored, said_digest};
 use crate::registry::{
     auth::Scope,
     egress::Checks,
@@ -129,7 +129,8 @@ impl Channel {
             None => upload.place = None,
         }
         if upload.place.is_none() {
-            if self.try_has_blob(&upload.descriptor.digest).await? {
+            let Descriptor { digest, size, .. } = upload.descriptor;
+            if self.try_has_blob(digest, Some(*size)).await? {
                 return Ok(upload.arrived());
             }
             match self.begin(upload).await? {
@@ -250,7 +251,8 @@ impl Channel {
             .with(sent);
         upload.sent += u64::from(upload.chunk.is_none());
         let reply = self.ask(&ask).await?;
-        same_digest(reply.response.headers(), digest)
+        same_digest(reply.response.headers(), digest)?;
+        check_stored(&reply, digest)
     }
 
     /// Tells the registry to forget an upload. Whether it hears it is its own affair.
@@ -401,9 +403,7 @@ fn received_after(said: Option<u64>, part: Part) -> u64 {
 
 /// Only a digest of the same kind can be compared; some registries name the blob by their own.
 fn same_digest(headers: &HeaderMap, expected: &Digest) -> Result<(), Problem> {
-    let said = headers.get("docker-content-digest");
-    let said = said.and_then(|value| value.to_str().ok()?.parse::<Digest>().ok());
-    match said {
+    match said_digest(headers) {
         Some(got) if got.algorithm() == expected.algorithm() && got != *expected => {
             Err(Problem::StoredAs {
                 expected: expected.clone(),

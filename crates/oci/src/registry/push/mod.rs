@@ -13,12 +13,13 @@ mod referrer;
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use crate::{Digest, Manifest, ManifestError, Repository, media_type};
 
 use super::{
     auth::Scope,
+    body::{content_length, content_type},
     error::{Error, ErrorKind},
     manifests::Target,
     problem::{Problem, clean},
@@ -71,7 +72,7 @@ impl Channel {
     pub(crate) async fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
         let mut attempts = self.attempts(format!("look for blob {digest}"));
         loop {
-            match self.try_has_blob(digest).await {
+            match self.try_has_blob(digest, None).await {
                 Ok(found) => return Ok(found),
                 Err(problem) => attempts.failed(problem).await?,
             }
@@ -93,11 +94,12 @@ impl Channel {
         }
     }
 
-    async fn try_has_blob(&self, digest: &Digest) -> Result<bool, Problem> {
+    /// With a size, only a blob of this size is there.
+    async fn try_has_blob(&self, digest: &Digest, size: Option<u64>) -> Result<bool, Problem> {
         let link = self.link(&format!("blobs/{digest}")).await?;
         // Asked for with the scope of a push: only who pushes looks, and one token is enough then.
         match self.ask(&Ask::new(Method::HEAD, link, Scope::Push)).await {
-            Ok(_) => Ok(true),
+            Ok(reply) => shows_blob(&reply, digest, size),
             Err(problem) if problem.kind() == ErrorKind::NotFound => Ok(false),
             Err(problem) => Err(problem),
         }
@@ -134,6 +136,7 @@ impl Channel {
         let ask = Ask::new(Method::PUT, link, Scope::Push).with(upload);
         let reply = self.ask(&ask).await?;
         stored_as(reply.response.headers(), &digest)?;
+        check_stored(&reply, &digest)?;
         Ok((digest, reply))
     }
 
@@ -160,6 +163,46 @@ fn is_manifest_type(media_type: &str) -> bool {
             | media_type::DOCKER_MANIFEST
             | media_type::DOCKER_INDEX
     )
+}
+
+/// Whether a success means that the blob is there. Whoever shows a page of his own in place of every answer has no blob, and
+/// one that he is believed to have is never pushed.
+fn shows_blob(reply: &Reply, digest: &Digest, size: Option<u64>) -> Result<bool, Problem> {
+    let headers = reply.response.headers();
+    let is_other = |said: &Digest| said.algorithm() == digest.algorithm() && said != digest;
+    match said_digest(headers) {
+        Some(said) if said == *digest => Ok(true),
+        said if said.as_ref().is_some_and(is_other) || content_type(headers) == "text/html" => {
+            Err(Problem::NotBlob {
+                host: reply.link.origin.clone(),
+                digest: digest.clone(),
+            })
+        }
+        // To send it once more costs bytes; to leave it out costs the artifact.
+        _ => Ok(size.is_none_or(|size| content_length(headers).is_none_or(|said| said == size))),
+    }
+}
+
+/// 201, or another success of a registry that names what it stored.
+fn check_stored(reply: &Reply, digest: &Digest) -> Result<(), Problem> {
+    let status = reply.status();
+    let is_named = || said_digest(reply.response.headers()).is_some_and(|said| said == *digest);
+    if status == StatusCode::CREATED || is_named() {
+        return Ok(());
+    }
+    Err(Problem::NotStored {
+        host: reply.link.origin.clone(),
+        status,
+    })
+}
+
+fn said_digest(headers: &HeaderMap) -> Option<Digest> {
+    headers
+        .get("docker-content-digest")?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 /// A registry that says what it stored must say what was sent. Some say nothing.

@@ -7,7 +7,7 @@ use wharf_test_support::{
     registry::{Endpoint, Fault, Rule},
 };
 
-use super::{DEADLINE, Finding, SECRETS, options};
+use super::{DEADLINE, Finding, SECRETS};
 use crate::support::{REPOSITORY, everything, seed, tag};
 
 /// `{base}` is the registry's own address.
@@ -50,38 +50,35 @@ const CHALLENGES: [&str; 36] = [
     "Bearer realm=\"{base}/token\", error=\"insufficient_scope\"",
 ];
 
-/// Plays all of them, with a password and without.
-pub(super) async fn play_all() -> Vec<Finding> {
-    let mut findings = Vec::new();
-    for challenge in CHALLENGES {
-        for with_password in [true, false] {
-            findings.push(play(challenge, with_password).await);
-        }
-    }
-    findings
+/// All of them, with a password and without.
+pub(super) fn all(client: &Client) -> impl Iterator<Item = impl Future<Output = Finding> + use<>> {
+    let both = CHALLENGES
+        .into_iter()
+        .flat_map(|text| [(text, true), (text, false)]);
+    let client = client.clone();
+    both.map(move |(challenge, with_password)| play(client.clone(), challenge, with_password))
 }
 
 /// The registry repeats its challenge whatever it is shown, so that there is no success.
-async fn play(challenge: &str, with_password: bool) -> Finding {
+async fn play(client: Client, challenge: &'static str, with_password: bool) -> Finding {
     let name = format!("challenge {challenge:?}, password {with_password}");
-    let registry = FakeRegistry::start().await;
+    let registry = FakeRegistry::builder().bind(super::own_address());
+    let registry = registry.start().await.unwrap();
     seed(&registry, "layer");
     let value = challenge.replace("{base}", registry.base_url());
     let fault = Fault::status_with(401, &[("www-authenticate", &value)], "canary");
     registry.script(Rule::on(Endpoint::Manifest).fault(fault));
-    let credentials = match with_password {
-        true => Credentials::basic("robot", "canary-password", "secret apps/regcred"),
-        false => Credentials::Anonymous,
+    let credentials = if with_password {
+        Credentials::basic("robot", "canary-password", "secret apps/regcred")
+    } else {
+        Credentials::Anonymous
     };
     let access = Access {
         credentials,
         ..Access::default()
     };
     let repository = format!("{}/{REPOSITORY}", registry.host()).parse().unwrap();
-    let session = Client::new(options())
-        .unwrap()
-        .session(repository, &access)
-        .unwrap();
+    let session = client.session(repository, &access).unwrap();
     let target = tag("1.0.0");
     let complaint = match tokio::time::timeout(DEADLINE, session.resolve(&target)).await {
         Err(_) => Some("no end".to_owned()),

@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use wharf_oci::registry::ErrorKind;
-use wharf_test_support::{FakeRegistry, registry::Fault};
+use wharf_test_support::{
+    FakeRegistry,
+    registry::{Fault, Rule},
+};
 
-use super::steps::Step;
+use super::{links, spellings, steps::Step};
 
 /// One wrong.
 #[derive(Clone)]
@@ -17,9 +20,11 @@ pub(super) struct Case {
 }
 
 #[derive(Clone)]
-enum Wrong {
+pub(super) enum Wrong {
     /// A status instead of an answer.
     Status(u16, Vec<(&'static str, String)>),
+    /// An error that repeats the password.
+    Echo(u16),
     /// A redirect to this URL, `{base}` being the registry's own.
     Redirect(u16, &'static str),
     /// The right status with another body.
@@ -28,6 +33,12 @@ enum Wrong {
     Transfer(Fault),
     /// Right bytes, wrong words about them.
     Header(Fault),
+    /// The honest answer, written as HTTP does not have it, or hardly.
+    Spelled(Fault),
+    /// No HTTP.
+    NoHttp(Fault),
+    /// One page after the other, for steps that read pages.
+    Pages(links::Pages),
 }
 
 /// All faults, each for every step.
@@ -58,6 +69,12 @@ pub(super) fn faults() -> Vec<Case> {
     let words = r#"{"errors":[{"code":"DENIED","message":"canary-password \u001b[2J no"}]}"#;
     let echo = vec![("x-words", words.to_owned())];
     add("403 with headers".into(), Wrong::Status(403, echo));
+    for code in [400, 403, 500] {
+        add(
+            format!("{code} that repeats the password"),
+            Wrong::Echo(code),
+        );
+    }
     for (code, url) in [
         (302, "{base}/v2/"),
         (
@@ -68,7 +85,10 @@ pub(super) fn faults() -> Vec<Case> {
         (307, "http://[fd00:ec2::254]/latest?sig=canary-signature"),
         (301, "ftp://127.0.0.1/a?sig=canary-signature"),
         (308, "http://user:canary-password@127.0.0.1:1/a"),
-        (302, "not a url \u{7f}"),
+        (302, "not a url"),
+        (307, "{base}/token"),
+        (303, "http://localhost:1/?sig=canary-signature"),
+        (308, ""),
     ] {
         let url_name = url.split('?').next().unwrap_or(url).escape_default();
         add(format!("{code} to {url_name}"), Wrong::Redirect(code, url));
@@ -87,7 +107,22 @@ pub(super) fn faults() -> Vec<Case> {
         "delay".into(),
         Wrong::Header(Fault::Delay(Duration::from_millis(50))),
     );
+    for (name, fault) in spellings::spellings() {
+        add(name.to_owned(), Wrong::Spelled(fault));
+    }
+    for (name, fault) in spellings::no_http() {
+        add(name.to_owned(), Wrong::NoHttp(fault));
+    }
+    for pages in links::ALL {
+        add(format!("pages {pages:?}"), Wrong::Pages(pages));
+    }
     all
+}
+
+/// An error document with the password in it, plain and as it is sent.
+fn echoing(code: u16) -> Fault {
+    let words = r#"{"errors":[{"code":"DENIED","message":"got canary-password, Basic cm9ib3Q6Y2FuYXJ5LXBhc3N3b3Jk"}]}"#;
+    Fault::status_with(code, &[("content-type", "application/json")], words)
 }
 
 fn bodies() -> Vec<(&'static str, Bytes)> {
@@ -109,7 +144,7 @@ fn bodies() -> Vec<(&'static str, Bytes)> {
 fn transfers() -> Vec<(&'static str, Fault)> {
     let drip = Fault::Drip {
         bytes: 1,
-        every: Duration::from_millis(30),
+        every: Duration::from_millis(400),
     };
     vec![
         ("another last byte", Fault::WrongDigest),
@@ -124,14 +159,54 @@ fn transfers() -> Vec<(&'static str, Fault)> {
         ("endless chunks", Fault::EndlessChunked),
         ("one byte at a time", drip),
         ("silence", Fault::Silence),
+        ("1 GiB said", Fault::WrongLength(1 << 30)),
+        (
+            "endless JSON",
+            Fault::EndlessAfter(
+                r#"{"schemaVersion":2,"name":"team/app","tags":["1.0.0"],"token":""#.into(),
+                vec![b'a'; 8192].into(),
+            ),
+        ),
+        (
+            "endless list",
+            Fault::EndlessAfter(
+                r#"{"schemaVersion":2,"name":"team/app","manifests":[{}],"tags":["1.0.0""#.into(),
+                r#","1.0.0""#.repeat(1000).into(),
+            ),
+        ),
         ("a page of HTML", Fault::Html),
     ]
 }
 
 impl Case {
-    /// The fault, for this registry.
-    pub(super) fn fault(&self, registry: &FakeRegistry) -> Fault {
+    /// Whether this can be played at a step.
+    pub(super) fn applies(&self, step: Step) -> bool {
+        match self.wrong {
+            Wrong::Pages(_) => step.is_list(),
+            _ => !self.is_an_answer(step),
+        }
+    }
+
+    /// Whether it takes its time: to be begun first.
+    pub(super) fn is_slow(&self) -> bool {
+        matches!(
+            &self.wrong,
+            Wrong::Transfer(Fault::Silence | Fault::Drip { .. })
+        ) || matches!(&self.wrong, Wrong::NoHttp(Fault::Raw(_, again)) if !again.is_empty())
+    }
+
+    /// The rule by which this happens at a step.
+    pub(super) fn rule(&self, step: Step, registry: &FakeRegistry) -> Rule {
+        match self.wrong {
+            Wrong::Pages(pages) => step.rule().faults(pages.faults(step)),
+            _ => step.rule().fault(self.fault(registry)),
+        }
+    }
+
+    fn fault(&self, registry: &FakeRegistry) -> Fault {
         match &self.wrong {
+            Wrong::Pages(_) => Fault::Honest,
+            Wrong::Echo(code) => echoing(*code),
             Wrong::Status(code, headers) => {
                 let headers: Vec<_> = headers.iter().map(|(k, v)| (*k, v.as_str())).collect();
                 Fault::status_with(*code, &headers, ERROR)
@@ -140,39 +215,50 @@ impl Case {
                 Fault::Redirect(url.replace("{base}", registry.base_url()), *code)
             }
             Wrong::Body(body) => Fault::OtherBody(body.clone()),
-            Wrong::Transfer(fault) | Wrong::Header(fault) => fault.clone(),
+            Wrong::Transfer(fault)
+            | Wrong::Header(fault)
+            | Wrong::Spelled(fault)
+            | Wrong::NoHttp(fault) => fault.clone(),
         }
     }
 
     pub(super) fn status(&self) -> Option<u16> {
         match self.wrong {
-            Wrong::Status(code, _) => Some(code),
+            Wrong::Status(code, _) | Wrong::Echo(code) => Some(code),
             _ => None,
         }
     }
 
     /// Whether this is no fault at this step but an answer that means something else.
-    pub(super) fn is_an_answer(&self, step: Step) -> bool {
-        match (step, self.status()) {
-            // "There is no such blob", "nothing refers to it", "there is no such interface".
-            (Step::BlobHead | Step::ReferrersTag, Some(404)) => true,
-            (Step::Referrers, Some(400 | 404 | 405 | 410 | 501)) => true,
+    fn is_an_answer(&self, step: Step) -> bool {
+        match (step, &self.wrong, self.status()) {
+            // The page for people that registries without the API show: then the tag is asked, and its answer counts.
+            (Step::Referrers, Wrong::Transfer(Fault::Html) | Wrong::Redirect(303, _), _)
+            // "There is no such interface", "there is no such blob", "nothing refers to it".
+            | (Step::Referrers, _, Some(400 | 404 | 405 | 410 | 501))
+            | (Step::BlobHead | Step::ReferrersTag, _, Some(404)) => true,
             _ => false,
         }
     }
 
     /// Whether the operation cannot have succeeded.
     pub(super) fn must_fail(&self, step: Step) -> bool {
+        let is_read = step.is_read() && !matches!(step, Step::Referrers | Step::UploadStatus);
         match &self.wrong {
-            Wrong::Status(code, _) => must_fail_by_status(*code, step),
-            Wrong::Redirect(_, url) => step != Step::Ping && !url.starts_with("{base}"),
-            Wrong::Body(_) => step.is_read() && step != Step::Referrers,
-            Wrong::Transfer(fault) => match fault {
-                Fault::Silence => true,
-                Fault::Html => step.is_push() || (step.is_read() && step != Step::Referrers),
-                _ => step.is_read() && step != Step::Referrers,
-            },
-            Wrong::Header(_) => false,
+            // Met once: then the blob is sent.
+            _ if step == Step::Mount => false,
+            Wrong::Status(code, _) | Wrong::Echo(code) => must_fail_by_status(*code, step),
+            Wrong::Redirect(_, url) => {
+                // What comes of a status query that fails for good is that the upload is begun anew.
+                step != Step::UploadStatus && !url.starts_with("{base}")
+            }
+            Wrong::Transfer(Fault::Silence) | Wrong::NoHttp(_) | Wrong::Pages(_) => true,
+            // HEAD of a tag is looked at again with GET, and any page says that somebody is there.
+            Wrong::Transfer(Fault::Html) => {
+                !matches!(step, Step::Ping | Step::TagHead | Step::UploadStatus)
+            }
+            Wrong::Body(_) | Wrong::Transfer(_) => is_read,
+            Wrong::Header(_) | Wrong::Spelled(_) => false,
         }
     }
 
@@ -185,25 +271,36 @@ impl Case {
             K::DigestMismatch,
             K::SizeMismatch,
         ];
+        let broken = [K::TooLarge, K::Timeout, K::Unreachable, K::Unauthorized];
         match &self.wrong {
-            Wrong::Status(code, _) => kinds_by_status(*code, step),
-            Wrong::Redirect(..) if step == Step::Ping => Vec::new(),
+            Wrong::Status(code, _) | Wrong::Echo(code) => kinds_by_status(*code, step),
+            // Whoever only redirects over plain HTTP is not who answers there.
+            Wrong::Redirect(..) if step == Step::Ping => vec![K::Protocol],
             Wrong::Redirect(..) => {
-                let more = [K::EgressDenied, K::Unauthorized, K::NotFound, K::Forbidden];
+                let more = [
+                    K::EgressDenied,
+                    K::Unauthorized,
+                    K::NotFound,
+                    K::Forbidden,
+                    K::Unreachable,
+                ];
                 [&content[..], &more].concat()
             }
             Wrong::Body(_) if !step.is_read() => Vec::new(),
             Wrong::Body(_) => [&content[..], &[K::TooLarge, K::Unauthorized]].concat(),
-            Wrong::Transfer(_) => {
-                let more = [K::TooLarge, K::Timeout, K::Unreachable, K::Unauthorized];
-                [&content[..], &more].concat()
-            }
+            Wrong::Transfer(_) => [&content[..], &broken].concat(),
             Wrong::Header(Fault::WrongDigestHeader) => match step {
                 Step::TagHead => vec![K::NotFound, K::DigestMismatch, K::Protocol],
-                Step::ManifestPut => vec![K::Protocol, K::DigestMismatch],
+                Step::ManifestPut | Step::UploadEnd | Step::BlobHead | Step::PushHead => {
+                    vec![K::Protocol, K::DigestMismatch]
+                }
                 _ => Vec::new(),
             },
             Wrong::Header(_) => Vec::new(),
+            Wrong::Spelled(_) | Wrong::NoHttp(_) => {
+                [&content[..], &broken, &[K::EgressDenied]].concat()
+            }
+            Wrong::Pages(_) => vec![K::Protocol, K::TooLarge],
         }
     }
 }
@@ -217,7 +314,11 @@ fn must_fail_by_status(code: u16, step: Step) -> bool {
         Step::Ping => false,
         // GET is asked when HEAD was not answered well, but not of one who wants to be left alone.
         Step::TagHead => matches!(code, 401 | 429),
-        Step::BlobHead | Step::UploadEnd | Step::ManifestPut => code >= 300,
+        Step::BlobHead => code >= 300,
+        // A success without the words of a registry is not looked at further: there the blob is sent.
+        Step::PushHead => code >= 300 && code != 404,
+        // An upload that the registry does not tell of, for whatever reason that lasts, is begun anew.
+        Step::UploadStatus => matches!(code, 408 | 425 | 429 | 500..=599),
         _ => true,
     }
 }
@@ -240,7 +341,11 @@ fn kinds_by_status(code: u16, step: Step) -> Vec<ErrorKind> {
         _ => vec![K::Protocol],
     };
     match step {
-        Step::Ping if !matches!(code, 400 | 429 | 503) => kinds.clear(),
+        Step::Ping if !matches!(code, 304 | 400 | 429 | 503) => kinds.clear(),
+        // The next request is not sent before the time that was asked for is over.
+        Step::Ping => kinds.extend([K::Protocol, K::RateLimited]),
+        // A chunk or a mount that failed may be followed by a request that the registry honestly refuses.
+        Step::ChunkPatch | Step::Mount => kinds.push(K::Protocol),
         // A token service that has none of its interfaces is no token service.
         Step::Token => kinds.extend([K::Unauthorized, K::Protocol]),
         _ => {}
