@@ -22,7 +22,7 @@ const MAX_NAME: usize = 1024;
 /// The most bytes from one quote to the next. The parser keeps a text until it has its end, whatever becomes of it: this is
 /// what a text may take, also one that is no tag and not asked for. Larger than the labels that some registries write
 /// beside their tags.
-const MAX_UNQUOTED: usize = 64 * 1024;
+pub(crate) const MAX_UNQUOTED: u64 = 64 * 1024;
 
 /// What a page says.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ pub(crate) fn parse(reader: impl Read, room: usize) -> Result<Listed, serde_json
 struct Quotes<R> {
     reader: R,
     /// Bytes since the last quote that begins or ends a text.
-    since: usize,
+    since: u64,
     is_escaped: bool,
 }
 
@@ -85,8 +85,7 @@ impl<R: Read> Read for Quotes<R> {
         for byte in &buffer[..length] {
             self.pass(*byte);
             if self.since > MAX_UNQUOTED {
-                let text = format!("a text in it has more than {MAX_UNQUOTED} bytes");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+                return Err(io::Error::from(io::ErrorKind::FileTooLarge));
             }
         }
         Ok(length)
@@ -308,10 +307,10 @@ mod tests {
         ] {
             for more in ["a", r"\n", r"\u00e9", r#"\""#, r"\\", "1", "é"] {
                 let read = bytes_read(start, more);
-                assert!(read < 2 * MAX_UNQUOTED as u64, "{start} {more}: {read}");
+                assert!(read < 2 * MAX_UNQUOTED, "{start} {more}: {read}");
             }
         }
-        let long = "x".repeat(MAX_UNQUOTED - 1);
+        let long = "x".repeat(64 * 1024 - 1);
         let text = format!(r#"{{"name":"{long}","label":"{long}","tags":["1"]}}"#);
         assert_eq!(tags(&text), ["1"]);
         let text = format!(r#"{{"label":"{}","tags":["1"]}}"#, r#"\""#.repeat(40 << 10));

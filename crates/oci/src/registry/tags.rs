@@ -306,11 +306,7 @@ async fn read(
         what: "the list of tags to be read",
         after: timeouts.document,
     })??;
-    let listed = parsed.map_err(|cause| Problem::Page {
-        what: "tags",
-        media_type,
-        cause,
-    })?;
+    let listed = parsed.map_err(|cause| unreadable(cause, media_type))?;
     if listed.is_cut {
         let limit = channel.limits.tags as u64;
         return Err(Problem::TooMany {
@@ -338,6 +334,21 @@ async fn pump(
         }
     }
     Ok(())
+}
+
+fn unreadable(cause: serde_json::Error, media_type: String) -> Problem {
+    // The pieces of a body come without fail: it is the parser's reader that had enough.
+    if cause.is_io() {
+        return Problem::TooLarge {
+            what: "what stands between two quotes on a page of tags",
+            limit: tag_page::MAX_UNQUOTED,
+        };
+    }
+    Problem::Page {
+        what: "tags",
+        media_type,
+        cause,
+    }
 }
 
 fn too_large(limit: u64) -> Problem {

@@ -89,7 +89,7 @@ async fn the_client_certificate_of_a_host_is_shown_to_it() {
     seed(&registry, "layer");
     let through = FakeProxy::start();
     through.lead(NAME, registry.addr());
-    let leaf = clients.local_leaf();
+    let leaf = clients.client();
     let pair = (leaf.certificate_pem().as_bytes(), leaf.key_pem().as_bytes());
     let host = |pair| Host {
         tls: Some(Tls::from_pem(Some(servers.pem().as_ref()), pair, "a test").unwrap()),
