@@ -127,7 +127,9 @@ impl<'a> Tries<'a> {
             .front()
             .map(|mirror| Waiting::since_now(mirror));
         let answer = work.await;
-        waiting.map(Waiting::end);
+        if let Some(waiting) = waiting {
+            waiting.end();
+        }
         answer
     }
 

@@ -43,7 +43,9 @@ impl Session {
         }
         let mut tries = self.0.tries(By::Word);
         loop {
-            let found = tries.in_time(tries.channel().resolve(target)).await;
+            let found = tries
+                .in_time(Box::pin(tries.channel().resolve(target)))
+                .await;
             if let Some(found) = tries.settle(found) {
                 let repository = self.repository().clone();
                 return found.map(|found| Resolved {
@@ -58,7 +60,9 @@ impl Session {
     pub async fn manifest(&self, digest: &Digest) -> Result<Document, Error> {
         let mut tries = self.0.tries(By::Digest);
         loop {
-            let result = tries.in_time(tries.channel().manifest(digest)).await;
+            let result = tries
+                .in_time(Box::pin(tries.channel().manifest(digest)))
+                .await;
             if let Some(result) = tries.settle(result) {
                 return result;
             }
@@ -69,7 +73,9 @@ impl Session {
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
         let mut tries = self.0.tries(By::Digest);
         loop {
-            let result = tries.in_time(tries.channel().image(resolved)).await;
+            let result = tries
+                .in_time(Box::pin(tries.channel().image(resolved)))
+                .await;
             if let Some(result) = tries.settle(result) {
                 return result;
             }

@@ -125,7 +125,7 @@ impl Tags {
                 channel: tries.channel().clone(),
                 ..Self::new(path.clone())
             };
-            let page = tries.in_time(self.page()).await;
+            let page = tries.in_time(Box::pin(self.page())).await;
             if let Some(page) = tries.settle(page) {
                 if page.is_ok() {
                     self.path = None;
@@ -146,7 +146,7 @@ impl Tags {
         let Some(mirror) = self.mirror.clone() else {
             return self.page().await;
         };
-        let page = mirror.in_time(self.page()).await;
+        let page = mirror.in_time(Box::pin(self.page())).await;
         page.map_err(|error| {
             let problem = mirror.broke_off(&error);
             Error::new(self.operation(), self.home.place.as_str(), 1, problem)

@@ -66,24 +66,19 @@ async fn what_a_mirror_takes_for_a_whole_operation_is_bounded() {
     let mirror = FakeRegistry::start().await;
     seed(&mirror, "layer");
     mirror.push_artifact(REPOSITORY, "other", "layer", FLUX_CONTENT);
-    for endpoint in [Endpoint::Manifest, Endpoint::Tags] {
-        let gate = Gate::new();
-        mirror.script(Rule::on(endpoint).hold(&gate));
-        let session = session(&registry, &mirror.host(), Duration::from_millis(300));
-        match endpoint {
-            Endpoint::Manifest => {
-                let resolved = timeout(PLENTY, session.resolve(&tag("1.0.0"))).await;
-                resolved.unwrap().unwrap();
-            }
-            _ => {
-                let mut tags = session.tags();
-                let page = timeout(PLENTY, tags.next_page()).await.unwrap();
-                assert_eq!(page.unwrap().unwrap().tags.len(), 1);
-                assert!(!tags.is_from_mirror());
-            }
-        }
-        gate.open();
-    }
+    let gate = Gate::new();
+    mirror.script(Rule::on(Endpoint::Manifest).hold(&gate));
+    mirror.script(Rule::on(Endpoint::Tags).hold(&gate));
+    // Each from a client of its own, or the mirror would rest.
+    let session = || session(&registry, &mirror.host(), Duration::from_millis(300));
+    let (resolving, target) = (session(), tag("1.0.0"));
+    let resolved = timeout(PLENTY, resolving.resolve(&target)).await;
+    resolved.unwrap().unwrap();
+    let mut tags = session().tags();
+    let page = timeout(PLENTY, tags.next_page()).await.unwrap();
+    assert_eq!(page.unwrap().unwrap().tags.len(), 1);
+    assert!(!tags.is_from_mirror());
+    gate.open();
 }
 
 /// Waits as somebody does who has less time than the mirror is given.
@@ -104,7 +99,7 @@ async fn give_up<T>(mirror: &FakeRegistry, endpoint: Endpoint, work: impl Future
 #[tokio::test]
 async fn who_gives_up_waiting_for_a_mirror_asks_another_next_time() {
     let registry = FakeRegistry::start().await;
-    let seeded = seed(&registry, "layer");
+    seed(&registry, "layer");
     let mirror = FakeRegistry::start().await;
     for endpoint in [Endpoint::Manifest, Endpoint::Blob] {
         mirror.be_honest();
@@ -118,7 +113,7 @@ async fn who_gives_up_waiting_for_a_mirror_asks_another_next_time() {
         );
         let client = client(&registry, &mirror.host(), Duration::from_secs(5));
         let session = session_from(&client, &registry, REPOSITORY);
-        give_up(&mirror, endpoint, pull(&session)).await;
+        give_up(&mirror, endpoint, Box::pin(pull(&session))).await;
         // The same source once more; it need not be the same session.
         let session = session_from(&client, &registry, REPOSITORY);
         let pulled = timeout(PLENTY, pull(&session)).await.unwrap();
@@ -130,7 +125,6 @@ async fn who_gives_up_waiting_for_a_mirror_asks_another_next_time() {
         assert!(!client.mirrors()[0].is_resting);
         assert_eq!(client.mirrors()[0].failed, 1);
     }
-    assert!(!seeded.manifest_digest.is_empty());
 }
 
 #[tokio::test]
