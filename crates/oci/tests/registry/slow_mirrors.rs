@@ -167,3 +167,16 @@ async fn a_mirror_without_referrers_does_not_hide_those_of_the_registry() {
     }
     assert_eq!(mirror.requests_to(Endpoint::Referrers).len(), 0);
 }
+
+#[tokio::test]
+async fn a_mirror_with_no_place_for_the_repository_is_passed_over() {
+    let registry = FakeRegistry::start().await;
+    seed(&registry, "layer");
+    // With the path of the repository it is longer than names may be.
+    let mirror = format!("127.0.0.1:1/{}", "p".repeat(250));
+    let client = client(&registry, &mirror, Duration::from_secs(5));
+    let session = session_from(&client, &registry, REPOSITORY);
+    assert_eq!(pull(&session).await.unwrap(), b"layer");
+    let [status] = client.mirrors().try_into().unwrap();
+    assert_eq!((status.served, status.failed), (0, 0));
+}
