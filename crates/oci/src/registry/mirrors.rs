@@ -280,7 +280,6 @@ pub(crate) fn hurried(timeouts: Timeouts) -> Timeouts {
         tunnel: timeouts.tunnel.min(patience),
         response: timeouts.response.min(patience),
         document: timeouts.document.min(patience),
-        turn: timeouts.turn.min(patience),
         slow_window: timeouts.slow_window.min(patience),
         ..timeouts
     }

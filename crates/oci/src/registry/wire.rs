@@ -159,7 +159,7 @@ impl Wire {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
         let is_read = request.method() == Method::GET;
-        let ticket = self.flow.enter_within(host, self.timeouts.turn).await?;
+        let ticket = self.flow.enter(host).await?;
         let answer = self.exchange(host, request, limit).await;
         let slot = ticket.settle(&answer);
         let response = answer?;

@@ -70,22 +70,8 @@ impl Flow {
     }
 
     /// Waits until a request may be sent to a host.
-    #[cfg(test)]
     pub(crate) async fn enter(&self, origin: &Origin) -> Result<Ticket, Problem> {
-        self.enter_within(origin, self.patience.total).await
-    }
-
-    /// Waits until a request may be sent to a host, for `turn` at most where that is less than others wait.
-    pub(crate) async fn enter_within(
-        &self,
-        origin: &Origin,
-        turn: Duration,
-    ) -> Result<Ticket, Problem> {
-        let patience = Patience {
-            total: self.patience.total.min(turn),
-            ..self.patience
-        };
-        self.gate(origin).enter(patience).await
+        self.gate(origin).enter(self.patience).await
     }
 
     /// For how long a host is left alone now because it does not work.
