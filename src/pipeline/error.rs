@@ -91,6 +91,18 @@ pub enum Cause {
     /// It took longer than `spec.timeout`.
     #[error("no answer within {0:?}, the source's timeout")]
     Timeout(Duration),
+    /// Listing the tags took longer than `spec.timeout`. Half a list chooses no tag.
+    #[error(
+        "the list of tags goes on after {pages} pages with {tags} tags, which came within {after:?}, the source's timeout: raise spec.timeout"
+    )]
+    Listing {
+        /// `spec.timeout`.
+        after: Duration,
+        /// The pages that came.
+        pages: usize,
+        /// The tags on them.
+        tags: usize,
+    },
     /// A worker thread was lost.
     #[error("an internal task ended without an answer")]
     Task,
@@ -179,7 +191,7 @@ impl StageError {
             Cause::Store(_) | Cause::Key(_) => "store",
             Cause::Verify(_) => "verification",
             Cause::NoMatch(_) | Cause::Content(_) => "content",
-            Cause::Timeout(_) => "timeout",
+            Cause::Timeout(_) | Cause::Listing { .. } => "timeout",
             Cause::Task => "internal",
         }
     }

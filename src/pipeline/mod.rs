@@ -132,7 +132,8 @@ async fn resolve(session: &Session, spec: &SourceSpec) -> Result<Resolved, Stage
         }),
         Target::Tag(tag) => resolve_tag(session, tag.clone(), spec.timeout).await,
         Target::Semver(policy) => {
-            let tag = within(spec.timeout, Stage::Tag, tag::choose(session, policy)).await?;
+            let tag = tag::choose(session, policy, spec.timeout).await;
+            let tag = tag.map_err(|error| Stage::Tag.failed(error))?;
             resolve_tag(session, tag, spec.timeout).await
         }
     }

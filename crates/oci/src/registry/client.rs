@@ -89,6 +89,10 @@ pub struct Timeouts {
     pub transfer: Duration,
     /// How long a request may wait for its turn at its host, where it depends on others when that comes. Default 60 s.
     pub turn: Duration,
+    /// How long a mirror may take, from the first request to the last byte, for what is not the content of a blob. Then
+    /// the next mirror or the registry is asked. The other deadlines are as short as this one when they are about a
+    /// mirror. Default 10 s.
+    pub mirror: Duration,
     /// How long a body may be slower than [`Self::slow_bytes`] says. Default 30 s.
     pub slow_window: Duration,
     /// The fewest bytes that must arrive in each such time spent waiting. Default 30 KiB, that is 1 KiB/s.
@@ -105,6 +109,7 @@ impl Default for Timeouts {
             document: Duration::from_secs(30),
             transfer: Duration::from_mins(30),
             turn: Duration::from_secs(60),
+            mirror: Duration::from_secs(10),
             slow_window: Duration::from_secs(30),
             slow_bytes: 30 * 1024,
         }
@@ -217,7 +222,9 @@ impl Client {
         let Options { hosts, retry, .. } = &self.0.options;
         let access = hosts.access(repository.registry(), access);
         let mirrors = self.0.readers(&repository);
-        let home = self.0.channel(repository, access, retry.clone())?;
+        let home = self
+            .0
+            .channel(repository, access, retry.clone(), self.0.options.timeouts)?;
         Ok(Session::new(mirrors::ReadPath {
             home: Arc::new(home),
             mirrors,
@@ -260,13 +267,15 @@ impl Shared {
         repository: Repository,
         access: Access,
         retry: RetryPolicy,
+        timeouts: Timeouts,
     ) -> Result<Channel, Error> {
         let host = self.options.hosts.of(repository.registry());
         let of_host = host.and_then(|host| host.proxy.as_ref());
         let route = Route::new(&access.proxy, of_host, &self.proxy);
         let wire = |tls: &Tls| {
-            self.wire(tls, &route)
-                .map_err(|problem| Error::new("set up TLS", repository.to_string(), 1, problem))
+            let wire = self.wire(tls, &route);
+            let error = |problem| Error::new("set up TLS", repository.to_string(), 1, problem);
+            wire.map(|wire| wire.with(timeouts)).map_err(error)
         };
         let (home, foreign) = (wire(&access.tls)?, wire(&access.tls.without_identity())?);
         Ok(Channel {
@@ -292,23 +301,42 @@ impl Shared {
     }
 
     /// The mirrors that have a place for a repository.
-    fn readers(&self, repository: &Repository) -> Vec<Reader> {
-        let Options { hosts, retry, .. } = &self.options;
-        let mirrors = hosts.of(repository.registry()).map(|host| &host.mirrors);
-        let reader = |mirror: &Mirror| {
-            let place = mirror.repository(repository).ok()?;
-            let access = hosts.access_of_mirror(mirror);
-            let mut channel = self.channel(place, access, mirrors::once(retry)).ok()?;
-            for wire in [&mut channel.home, &mut channel.foreign] {
-                wire.timeouts = mirrors::hurried(wire.timeouts);
+    fn readers(&self, repository: &Repository) -> Vec<Arc<Reader>> {
+        let host = self.options.hosts.of(repository.registry());
+        let mirrors = host.into_iter().flat_map(|host| &host.mirrors);
+        mirrors
+            .filter_map(|mirror| self.reader(mirror, repository))
+            .collect()
+    }
+
+    /// A mirror that cannot be asked is no reason not to ask the registry. Who set it up is told.
+    fn reader(&self, mirror: &Mirror, repository: &Repository) -> Option<Arc<Reader>> {
+        let Options {
+            hosts,
+            retry,
+            timeouts,
+            ..
+        } = &self.options;
+        let health = self.mirrors.of(mirror.to_string());
+        let place = mirror.repository(repository).inspect_err(|error| {
+            if health.is_news("name") {
+                tracing::warn!(%mirror, %repository, %error, "a mirror cannot have this repository and is not asked for it; not said again for others");
             }
-            Some(Reader {
-                channel: Arc::new(channel),
-                resolves_tags: mirror.resolves_tags(),
-                health: self.mirrors.of(mirror.to_string()),
-            })
-        };
-        mirrors.into_iter().flatten().filter_map(reader).collect()
+        });
+        let (access, retry) = (hosts.access_of_mirror(mirror), mirrors::once(retry));
+        let channel = self.channel(place.ok()?, access, retry, mirrors::hurried(*timeouts));
+        let channel = channel.inspect_err(|error| {
+            if health.is_news("settings") {
+                let cause = std::error::Error::source(error).map(tracing::field::display);
+                tracing::warn!(%mirror, %error, cause, "a mirror cannot be set up and is never asked");
+            }
+        });
+        Some(Arc::new(Reader {
+            channel: Arc::new(channel.ok()?),
+            resolves_tags: mirror.resolves_tags(),
+            health,
+            patience: timeouts.mirror,
+        }))
     }
 
     fn wire(&self, tls: &Tls, route: &Route) -> Result<Wire, Problem> {

@@ -22,7 +22,7 @@ struct Context {
     problem: Problem,
     /// For how long the host was left alone when this was given up.
     broken_for: Option<Duration>,
-    /// What mirrors said before, one line each.
+    /// The mirrors that were tried before, and how each failed.
     mirrors: Vec<String>,
 }
 
@@ -128,7 +128,7 @@ impl Error {
         self
     }
 
-    /// The same error, said after those of the mirrors that were tried first.
+    /// The same error, with the mirrors that were tried first.
     pub(crate) fn after_mirrors(mut self, passed: Vec<String>) -> Self {
         self.0.mirrors = passed;
         self

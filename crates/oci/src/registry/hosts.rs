@@ -95,12 +95,13 @@ impl Hosts {
         }
     }
 
-    /// The one name of a host that can be written in several ways: lower case, and Docker Hub's aliases as `docker.io`.
+    /// The one name of a host that can be written in several ways: lower case, without the port 443 that every registry has
+    /// where none is written, and Docker Hub's aliases as `docker.io`.
     pub fn name(registry: &str) -> String {
         let lower = registry.to_ascii_lowercase();
         match lower.strip_suffix(":443").unwrap_or(&lower) {
             "index.docker.io" | "registry-1.docker.io" | "docker.io" => "docker.io".to_owned(),
-            _ => lower,
+            name => name.to_owned(),
         }
     }
 
@@ -264,6 +265,18 @@ mod tests {
                 assert!(hosts.of(asked).is_some(), "{written} {asked}");
             }
             assert!(hosts.of("ghcr.io").is_none());
+        }
+    }
+
+    #[test]
+    fn the_usual_port_makes_no_other_host() {
+        let hosts = |written: &str| Hosts::new([(written.to_owned(), Host::default())]);
+        for host in ["ghcr.io", "10.0.0.1", "[::1]", "[2001:db8::443]"] {
+            let with_port = format!("{host}:443");
+            assert!(hosts(host).of(&with_port).is_some(), "{host}");
+            assert!(hosts(&with_port).of(host).is_some(), "{host}");
+            assert!(hosts(host).of(&format!("{host}:4443")).is_none(), "{host}");
+            assert!(hosts(host).of(&format!("{host}:80")).is_none(), "{host}");
         }
     }
 

@@ -4,11 +4,15 @@
 //! A [`ReadPath`] is made of a repository's mirrors and the registry; an operation is asked along it and the first answer
 //! taken. A mirror has one attempt and little patience; one that cannot be reached is left alone for a while. What it
 //! sends is proved by digest like everything else, so that any mirror will do for that; what no digest proves (what a tag
-//! points at, which tags there are, who refers to something) is asked only of mirrors that are trusted with it. Pushes
-//! never come here.
+//! points at, which tags there are) is asked only of mirrors that are trusted with it. Pushes never come here, and neither
+//! does the question who refers to something: a mirror that keeps no referrers says "none" in the same words as a registry
+//! that has none, and a signature that is overlooked is worse than a registry that is asked.
+//!
+//! What a mirror does is told in full in the log, to who set it up. Errors go to others as well, and say of a mirror only
+//! which one it is and the kind of its failure.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -16,22 +20,21 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     client::Timeouts,
     error::{Error, ErrorKind},
-    problem::clean,
+    origin::{Link, Scheme},
+    problem::Problem,
     request::Channel,
     retry::RetryPolicy,
 };
 
-/// How long a mirror may take for what is not the content of a blob.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a mirror that cannot be reached is not asked.
 const REST: Duration = Duration::from_secs(60);
-/// What is shown of a mirror's error after the registry's own.
-const SHOWN: usize = 200;
+/// The part of its time after which a mirror may be why somebody did not wait for an answer.
+const SOME_TIME: u32 = 10;
 
 /// What an answer is proved by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +50,14 @@ pub(crate) struct Reader {
     pub(crate) channel: Arc<Channel>,
     pub(crate) resolves_tags: bool,
     pub(crate) health: Arc<Health>,
+    /// How long it may take for what is not the content of a blob.
+    pub(crate) patience: Duration,
 }
 
 /// The way of a session's reads: mirrors in their order, then the registry.
 pub(crate) struct ReadPath {
     pub(crate) home: Arc<Channel>,
-    pub(crate) mirrors: Vec<Reader>,
+    pub(crate) mirrors: Vec<Arc<Reader>>,
 }
 
 /// What was read from mirrors so far, and how they are: for metrics and status pages.
@@ -73,7 +78,7 @@ impl ReadPath {
     pub(crate) fn tries(&self, by: By) -> Tries<'_> {
         let now = Instant::now();
         let is_asked =
-            |mirror: &&Reader| mirror.is_trusted_with(by) && !mirror.health.is_resting(now);
+            |mirror: &&Arc<Reader>| mirror.is_trusted_with(by) && !mirror.is_resting(now);
         Tries {
             home: &self.home,
             mirrors: self.mirrors.iter().filter(is_asked).collect(),
@@ -86,7 +91,7 @@ impl ReadPath {
 pub(crate) struct Tries<'a> {
     home: &'a Arc<Channel>,
     /// Those that are worth asking, in their order.
-    mirrors: VecDeque<&'a Reader>,
+    mirrors: VecDeque<&'a Arc<Reader>>,
     /// What those said that failed.
     passed: Vec<String>,
 }
@@ -98,9 +103,34 @@ impl<'a> Tries<'a> {
         mirror.map_or(self.home, |mirror| &mirror.channel)
     }
 
-    /// How the mirror is that is to be asked now, if it is one.
-    pub(crate) fn health(&self) -> Option<Arc<Health>> {
-        self.mirrors.front().map(|mirror| mirror.health.clone())
+    /// The mirror that is to be asked now, if it is one.
+    pub(crate) fn mirror(&self) -> Option<Arc<Reader>> {
+        self.mirrors.front().map(|mirror| Arc::clone(mirror))
+    }
+
+    /// Waits for what the one that is to be asked now does: for a mirror no longer than it is worth, for the registry as
+    /// long as the registry takes.
+    pub(crate) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        match self.mirrors.front() {
+            Some(mirror) => mirror.in_time(work).await,
+            None => work.await,
+        }
+    }
+
+    /// The same for content, which takes its time from a mirror too.
+    pub(crate) async fn at_leisure<T>(&self, work: impl Future<Output = T>) -> T {
+        let waiting = self
+            .mirrors
+            .front()
+            .map(|mirror| Waiting::since_now(mirror));
+        let answer = work.await;
+        if let Some(waiting) = waiting {
+            waiting.end();
+        }
+        answer
     }
 
     /// Takes what came back from there: gives the result of the operation, or nothing if the next one is to be asked.
@@ -128,17 +158,102 @@ impl Reader {
         by == By::Digest || self.resolves_tags
     }
 
-    /// Notes a failure and says it in one line.
+    fn is_resting(&self, now: Instant) -> bool {
+        self.health.is_resting(now) || self.health.is_abandoned(&self.channel.place, now)
+    }
+
+    /// Waits for what the mirror does for as long as it is worth.
+    pub(crate) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let waiting = Waiting::since_now(self);
+        let answer = timeout(self.patience, work).await;
+        waiting.end();
+        answer.unwrap_or_else(|_| Err(self.too_slow()))
+    }
+
+    fn too_slow(&self) -> Error {
+        let registry = self.channel.repository.registry();
+        let origin = self.channel.home_origin();
+        let host = origin.or_else(|| Some(Link::on(Scheme::Https, registry, "/")?.origin));
+        let problem = match host {
+            Some(host) => Problem::Timeout {
+                host,
+                what: "all that is asked of a mirror at once",
+                after: self.patience,
+            },
+            None => Problem::Registry {
+                registry: registry.to_owned(),
+            },
+        };
+        Error::new("read", self.channel.place.as_str(), 1, problem)
+    }
+
+    /// Notes a failure and says what may be told of it to anybody.
     fn passed_over(&self, error: &Error) -> String {
         let place = &self.channel.place;
         let is_out = is_out_of_order(error.kind());
         self.health.failed(is_out.then(Instant::now));
         if is_out {
-            tracing::warn!(mirror = %place, %error, rest_s = REST.as_secs(), "a mirror was passed over and is left alone for a while");
+            tracing::warn!(mirror = %place, %error, cause = cause(error), rest_s = REST.as_secs(), "a mirror was passed over and is left alone for a while");
         } else {
-            tracing::info!(mirror = %place, %error, "a mirror was passed over");
+            tracing::info!(mirror = %place, %error, cause = cause(error), "a mirror was passed over");
         }
-        clean(&error.to_string(), SHOWN)
+        let registry = self.channel.repository.registry();
+        format!("mirror {registry}: {}", error.kind().as_str())
+    }
+
+    /// It began an answer of several parts and failed a later one, for whatever reason: who asks again must not begin
+    /// with it again, and again end half-way. Gives the problem that may be told to anybody.
+    pub(crate) fn broke_off(&self, error: &Error) -> Problem {
+        let place = &self.channel.place;
+        tracing::warn!(mirror = %place, %error, cause = cause(error), rest_s = REST.as_secs(), "a mirror broke a list off and is left alone for a while");
+        self.health.failed(Some(Instant::now()));
+        Problem::BrokenOff {
+            mirror: self.channel.repository.registry().to_owned(),
+            kind: error.kind(),
+        }
+    }
+}
+
+fn cause(error: &Error) -> Option<String> {
+    std::error::Error::source(error).map(ToString::to_string)
+}
+
+/// Somebody waits for a mirror. When this is dropped before there is an answer, whoever waited had no more time; that
+/// must not happen to them again and again, so that the mirror is not asked again for the same repository for a while.
+/// Not for others, or who never waits long could keep everybody from a mirror.
+struct Waiting<'a> {
+    mirror: &'a Reader,
+    since: Option<Instant>,
+}
+
+impl<'a> Waiting<'a> {
+    fn since_now(mirror: &'a Reader) -> Self {
+        let since = Some(Instant::now());
+        Self { mirror, since }
+    }
+
+    /// There is an answer, of whatever kind.
+    fn end(mut self) {
+        self.since = None;
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Reader {
+            channel,
+            health,
+            patience,
+            ..
+        } = self.mirror;
+        let waited = self.since.map(|since| since.elapsed());
+        if waited.is_some_and(|waited| waited > *patience / SOME_TIME) {
+            health.abandoned(&channel.place, Instant::now());
+            tracing::info!(mirror = %channel.place, ?waited, rest_s = REST.as_secs(), "nobody waited for a mirror's answer any more, it is not asked for this repository for a while");
+        }
     }
 }
 
@@ -158,12 +273,14 @@ fn is_out_of_order(kind: ErrorKind) -> bool {
 
 /// The waits for a mirror: those for heads and documents are short, content may take its time.
 pub(crate) fn hurried(timeouts: Timeouts) -> Timeouts {
+    let patience = timeouts.mirror;
     Timeouts {
-        connect: timeouts.connect.min(PATIENCE),
-        handshake: timeouts.handshake.min(PATIENCE),
-        response: timeouts.response.min(PATIENCE),
-        document: timeouts.document.min(PATIENCE),
-        slow_window: timeouts.slow_window.min(PATIENCE),
+        connect: timeouts.connect.min(patience),
+        handshake: timeouts.handshake.min(patience),
+        tunnel: timeouts.tunnel.min(patience),
+        response: timeouts.response.min(patience),
+        document: timeouts.document.min(patience),
+        slow_window: timeouts.slow_window.min(patience),
         ..timeouts
     }
 }
@@ -180,6 +297,10 @@ pub(crate) fn once(policy: &RetryPolicy) -> RetryPolicy {
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     failed_at: Mutex<Option<Instant>>,
+    /// The repositories for which somebody had no more time to wait for it, and when that was.
+    abandoned: Mutex<HashMap<String, Instant>>,
+    /// What was already said to be wrong with its settings.
+    told: Mutex<HashSet<&'static str>>,
     served: AtomicU64,
     failed: AtomicU64,
 }
@@ -187,32 +308,44 @@ pub(crate) struct Health {
 impl Health {
     fn served(&self) {
         self.served.fetch_add(1, Ordering::Relaxed);
-        *self.lock() = None;
+        *lock(&self.failed_at) = None;
     }
 
-    /// It began an answer of several parts and failed a later one, for whatever reason: who asks again must not begin
-    /// with it again, and again end half-way.
-    pub(crate) fn broke_off(&self) {
-        self.failed(Some(Instant::now()));
+    /// Whether it is the first time that this is to be said of it.
+    pub(crate) fn is_news(&self, what: &'static str) -> bool {
+        lock(&self.told).insert(what)
+    }
+
+    fn abandoned(&self, place: &str, now: Instant) {
+        self.failed(None);
+        let mut abandoned = lock(&self.abandoned);
+        abandoned.retain(|_, at| is_recent(*at, now));
+        abandoned.insert(place.to_owned(), now);
+    }
+
+    fn is_abandoned(&self, place: &str, now: Instant) -> bool {
+        let abandoned = lock(&self.abandoned);
+        abandoned.get(place).is_some_and(|at| is_recent(*at, now))
     }
 
     fn failed(&self, out_of_order: Option<Instant>) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         if out_of_order.is_some() {
-            *self.lock() = out_of_order;
+            *lock(&self.failed_at) = out_of_order;
         }
     }
 
     fn is_resting(&self, now: Instant) -> bool {
-        self.lock()
-            .is_some_and(|failed| now.saturating_duration_since(failed) < REST)
+        lock(&self.failed_at).is_some_and(|failed| is_recent(failed, now))
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Option<Instant>> {
-        self.failed_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn is_recent(at: Instant, now: Instant) -> bool {
+    now.saturating_duration_since(at) < REST
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// All mirrors that were used so far. There are as many as the settings name.
@@ -221,13 +354,12 @@ pub(crate) struct Healths(Mutex<HashMap<String, Arc<Health>>>);
 
 impl Healths {
     pub(crate) fn of(&self, mirror: String) -> Arc<Health> {
-        self.lock().entry(mirror).or_default().clone()
+        lock(&self.0).entry(mirror).or_default().clone()
     }
 
     /// By name.
     pub(crate) fn statuses(&self, now: Instant) -> Vec<MirrorStatus> {
-        let mut statuses: Vec<_> = self
-            .lock()
+        let mut statuses: Vec<_> = lock(&self.0)
             .iter()
             .map(|(mirror, health)| MirrorStatus {
                 mirror: mirror.clone(),
@@ -238,10 +370,6 @@ impl Healths {
             .collect();
         statuses.sort_by(|a, b| a.mirror.cmp(&b.mirror));
         statuses
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Arc<Health>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -272,6 +400,26 @@ mod tests {
         ] {
             assert!(!is_out_of_order(kind), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn who_has_no_time_keeps_a_mirror_from_one_repository_for_a_while() {
+        let (health, now) = (Health::default(), Instant::now());
+        health.abandoned("m.example/a", now);
+        assert!(health.is_abandoned("m.example/a", now + Duration::from_secs(59)));
+        assert!(!health.is_abandoned("m.example/a", now + REST));
+        assert!(!health.is_abandoned("m.example/b", now));
+        assert!(!health.is_resting(now));
+        // What is over is forgotten.
+        health.abandoned("m.example/b", now + REST);
+        assert_eq!(lock(&health.abandoned).len(), 1);
+    }
+
+    #[test]
+    fn what_is_wrong_with_settings_is_said_once() {
+        let health = Health::default();
+        assert!(health.is_news("a") && health.is_news("b"));
+        assert!(!health.is_news("a"));
     }
 
     #[test]

@@ -177,6 +177,9 @@ pub(crate) enum Problem {
         what: &'static str,
         why: &'static str,
     },
+    /// A mirror gave the first pages of a list and failed a later one. What it said is in the log alone.
+    #[error("mirror {mirror} broke the list off: {}", kind.as_str())]
+    BrokenOff { mirror: String, kind: ErrorKind },
     #[error("the list of {what} has more than the limit of {limit} pages")]
     TooManyPages { what: &'static str, limit: u32 },
     #[error("the list of {what} has more than the limit of {limit} entries")]
@@ -233,6 +236,7 @@ impl Problem {
             | Self::ExposedCredentials { .. } => ErrorKind::EgressDenied,
             Self::Tls(_) | Self::Registry { .. } | Self::Header(_) => ErrorKind::Config,
             Self::Io { .. } => ErrorKind::Io,
+            Self::BrokenOff { kind, .. } => *kind,
             Self::NoToken { .. }
             | Self::Realm { .. }
             | Self::Challenge { .. }

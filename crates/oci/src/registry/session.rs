@@ -43,7 +43,9 @@ impl Session {
         }
         let mut tries = self.0.tries(By::Word);
         loop {
-            let found = tries.channel().resolve(target).await;
+            let found = tries
+                .in_time(Box::pin(tries.channel().resolve(target)))
+                .await;
             if let Some(found) = tries.settle(found) {
                 let repository = self.repository().clone();
                 return found.map(|found| Resolved {
@@ -58,7 +60,9 @@ impl Session {
     pub async fn manifest(&self, digest: &Digest) -> Result<Document, Error> {
         let mut tries = self.0.tries(By::Digest);
         loop {
-            let result = tries.channel().manifest(digest).await;
+            let result = tries
+                .in_time(Box::pin(tries.channel().manifest(digest)))
+                .await;
             if let Some(result) = tries.settle(result) {
                 return result;
             }
@@ -69,7 +73,9 @@ impl Session {
     pub async fn image(&self, resolved: &Resolved) -> Result<Image, Error> {
         let mut tries = self.0.tries(By::Digest);
         loop {
-            let result = tries.channel().image(resolved).await;
+            let result = tries
+                .in_time(Box::pin(tries.channel().image(resolved)))
+                .await;
             if let Some(result) = tries.settle(result) {
                 return result;
             }
@@ -90,18 +96,15 @@ impl Session {
     ///
     /// An empty list means that the registry said there are none. Being denied (401, 403), limited (429) or not served
     /// (5xx) is an error, from the API as from the tag.
+    ///
+    /// Mirrors are not asked, not even those that are trusted with tags: one that keeps no referrers answers that there
+    /// are none.
     pub async fn referrers(
         &self,
         digest: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Referrers, Error> {
-        let mut tries = self.0.tries(By::Word);
-        loop {
-            let result = tries.channel().referrers(digest, artifact_type).await;
-            if let Some(result) = tries.settle(result) {
-                return result;
-            }
-        }
+        self.0.home.referrers(digest, artifact_type).await
     }
 
     /// Downloads a blob.
@@ -112,7 +115,8 @@ impl Session {
     pub async fn download(&self, descriptor: &Descriptor, file: &mut File) -> Result<(), Error> {
         let mut tries = self.0.tries(By::Digest);
         loop {
-            let result = tries.channel().download(descriptor, file).await;
+            let download = tries.channel().download(descriptor, file);
+            let result = tries.at_leisure(download).await;
             if let Some(result) = tries.settle(result) {
                 return result;
             }

@@ -7,7 +7,7 @@
 
 use std::{
     fmt,
-    io::{BufReader, Read},
+    io::{self, BufReader, Read},
 };
 
 use serde::{
@@ -19,6 +19,10 @@ use crate::Tag;
 
 /// Larger than this is no name of a repository.
 const MAX_NAME: usize = 1024;
+/// The most bytes from one quote to the next. The parser keeps a text until it has its end, whatever becomes of it: this is
+/// what a text may take, also one that is no tag and not asked for. Larger than the labels that some registries write
+/// beside their tags.
+pub(crate) const MAX_UNQUOTED: u64 = 64 * 1024;
 
 /// What a page says.
 #[derive(Debug, Default)]
@@ -36,7 +40,8 @@ pub(crate) struct Listed {
 /// Reads a page with `room` entries at most.
 pub(crate) fn parse(reader: impl Read, room: usize) -> Result<Listed, serde_json::Error> {
     let mut listed = Listed::default();
-    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(reader));
+    let mut deserializer =
+        serde_json::Deserializer::from_reader(BufReader::new(Quotes::of(reader)));
     let page = Page {
         listed: &mut listed,
         room,
@@ -47,6 +52,43 @@ pub(crate) fn parse(reader: impl Read, room: usize) -> Result<Listed, serde_json
     match result {
         Err(_) if listed.is_cut => Ok(listed),
         result => result.map(|()| listed),
+    }
+}
+
+/// A reader that fails where quotes are too far from each other.
+struct Quotes<R> {
+    reader: R,
+    /// Bytes since the last quote that begins or ends a text.
+    since: u64,
+    is_escaped: bool,
+}
+
+impl<R> Quotes<R> {
+    fn of(reader: R) -> Self {
+        Self {
+            reader,
+            since: 0,
+            is_escaped: false,
+        }
+    }
+
+    fn pass(&mut self, byte: u8) {
+        let is_end = byte == b'"' && !self.is_escaped;
+        self.since = if is_end { 0 } else { self.since + 1 };
+        self.is_escaped = byte == b'\\' && !self.is_escaped;
+    }
+}
+
+impl<R: Read> Read for Quotes<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = self.reader.read(buffer)?;
+        for byte in &buffer[..length] {
+            self.pass(*byte);
+            if self.since > MAX_UNQUOTED {
+                return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+            }
+        }
+        Ok(length)
     }
 }
 
@@ -228,6 +270,51 @@ mod tests {
         ] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    /// How much is read of a document that begins so and goes on with `more` without end.
+    fn bytes_read(start: &str, more: &str) -> u64 {
+        let mut body = start
+            .as_bytes()
+            .chain(Cycle(more.as_bytes(), 0))
+            .take(64 << 20);
+        assert!(parse(&mut body, 5).is_err(), "{start}");
+        (64 << 20) - body.limit()
+    }
+
+    /// Bytes again and again.
+    struct Cycle<'a>(&'a [u8], usize);
+
+    impl Read for Cycle<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            for byte in &mut *buffer {
+                *byte = self.0[self.1 % self.0.len()];
+                self.1 += 1;
+            }
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn a_text_without_end_is_not_kept() {
+        for start in [
+            r#"{"name":""#,
+            r#"{""#,
+            r#"{"tags":[""#,
+            r#"{"tags":["1",""#,
+            r#"{"tags":["1"],"other":""#,
+            r#"{"name":"#,
+        ] {
+            for more in ["a", r"\n", r"\u00e9", r#"\""#, r"\\", "1", "é"] {
+                let read = bytes_read(start, more);
+                assert!(read < 2 * MAX_UNQUOTED, "{start} {more}: {read}");
+            }
+        }
+        let long = "x".repeat(64 * 1024 - 1);
+        let text = format!(r#"{{"name":"{long}","label":"{long}","tags":["1"]}}"#);
+        assert_eq!(tags(&text), ["1"]);
+        let text = format!(r#"{{"label":"{}","tags":["1"]}}"#, r#"\""#.repeat(40 << 10));
+        assert!(read(&text).is_err());
     }
 
     #[test]

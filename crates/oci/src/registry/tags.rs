@@ -15,7 +15,7 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 use http::{Method, Response};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::Tag;
 
@@ -23,7 +23,7 @@ use super::{
     auth::Scope,
     body::{Chunks, content_length, content_type},
     error::Error,
-    mirrors::{By, Health, ReadPath},
+    mirrors::{By, ReadPath, Reader},
     origin::{Link, Origin},
     paging::Trail,
     problem::Problem,
@@ -45,9 +45,12 @@ const IN_FLIGHT: usize = 4;
 pub struct Tags {
     /// Whom to ask for the first page; whoever gives it is asked for all others.
     path: Option<Arc<ReadPath>>,
-    /// How the mirror is that gave the first page, if one did.
-    mirror: Option<Arc<Health>>,
+    /// The mirror that is asked, if it is not the registry.
+    mirror: Option<Arc<Reader>>,
+    /// The way to who is asked.
     channel: Arc<Channel>,
+    /// The registry whose tags they are.
+    home: Arc<Channel>,
     next: Next,
     trail: Trail,
     seen: Seen,
@@ -87,16 +90,10 @@ impl Tags {
         let home = path.home.clone();
         Self {
             path: Some(path),
-            ..Self::of(home)
-        }
-    }
-
-    fn of(channel: Arc<Channel>) -> Self {
-        Self {
-            path: None,
             mirror: None,
-            trail: Trail::new("tags", channel.limits.tag_pages),
-            channel,
+            trail: Trail::new("tags", home.limits.tag_pages),
+            channel: home.clone(),
+            home,
             next: Next::First,
             seen: Seen::default(),
             listed: 0,
@@ -109,35 +106,60 @@ impl Tags {
     /// The next page; `None` after the last.
     ///
     /// Each page is tried again as other operations are. After an error the list is not complete; asking again asks for
-    /// the same page again, also when the future was dropped before it was done. Errors beyond those of every request: [`super::ErrorKind::NotFound`] when the registry knows
-    /// no such repository; [`super::ErrorKind::TooLarge`] above [`super::Limits::tags`], [`super::Limits::tag_pages`] or
+    /// the same page again, also when the future was dropped before it was done. Errors beyond those of every request:
+    /// [`super::ErrorKind::NotFound`] when the registry knows no such repository; [`super::ErrorKind::TooLarge`] above [`super::Limits::tags`], [`super::Limits::tag_pages`] or
     /// [`super::Limits::tag_page`]; [`super::ErrorKind::Protocol`] for a page that is no list of tags, for a link to
     /// another origin (nothing is sent there) and for a list that repeats itself without end.
     ///
     /// A mirror that is trusted with tags is asked first. All pages come from the one that gave the first; a mirror that
-    /// fails a later one is not asked for a while, so that the next list is another's.
+    /// fails a later one is not asked for a while, so that the next list is another's ([`Self::is_from_mirror`]).
     pub async fn next_page(&mut self) -> Result<Option<TagPage>, Error> {
-        let Some(path) = self.path.take() else {
-            let page = self.page().await;
-            if let (Err(_), Some(mirror)) = (&page, &self.mirror) {
-                mirror.broke_off();
-            }
-            return page;
+        let Some(path) = self.path.clone() else {
+            return self.later_page().await;
         };
         let mut tries = path.tries(By::Word);
         loop {
-            *self = Self::of(tries.channel().clone());
-            self.mirror = tries.health();
-            let page = self.page().await;
+            // The path stays until there is a page, or who stops waiting would later ask the one that did not answer.
+            *self = Self {
+                mirror: tries.mirror(),
+                channel: tries.channel().clone(),
+                ..Self::new(path.clone())
+            };
+            let page = tries.in_time(Box::pin(self.page())).await;
             if let Some(page) = tries.settle(page) {
+                if page.is_ok() {
+                    self.path = None;
+                }
                 return page;
             }
         }
     }
 
+    /// Whether there was a first page and a mirror gave it. Then, after an error, a new list is the registry's or another
+    /// mirror's and may well come to its end. It can have other tags from the first page on: what was taken from this
+    /// one must not be mixed with it.
+    pub fn is_from_mirror(&self) -> bool {
+        self.path.is_none() && self.mirror.is_some()
+    }
+
+    async fn later_page(&mut self) -> Result<Option<TagPage>, Error> {
+        let Some(mirror) = self.mirror.clone() else {
+            return self.page().await;
+        };
+        let page = mirror.in_time(Box::pin(self.page())).await;
+        page.map_err(|error| {
+            let problem = mirror.broke_off(&error);
+            Error::new(self.operation(), self.home.place.as_str(), 1, problem)
+        })
+    }
+
+    fn operation(&self) -> String {
+        format!("list tags, page {}", self.trail.page())
+    }
+
     async fn page(&mut self) -> Result<Option<TagPage>, Error> {
         let channel = self.channel.clone();
-        let mut attempts = channel.attempts(format!("list tags, page {}", self.trail.page()));
+        let mut attempts = channel.attempts(self.operation());
         loop {
             match self.try_page(&channel).await {
                 Ok(page) => return Ok(page),
@@ -233,7 +255,7 @@ impl Tags {
 impl fmt::Debug for Tags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tags")
-            .field("repository", &self.channel.place)
+            .field("repository", &self.home.place)
             .field("listed", &self.listed)
             .finish_non_exhaustive()
     }
@@ -270,16 +292,21 @@ async fn read(
         piece: Bytes::new(),
     };
     let parser = tokio::task::spawn_blocking(move || tag_page::parse(feed, room));
-    pump(chunks, sender, limit).await?;
-    let parsed = parser.await.map_err(|cause| Problem::Io {
-        what: "reading the list of tags",
-        cause: io::Error::other(cause),
-    })?;
-    let listed = parsed.map_err(|cause| Problem::Page {
-        what: "tags",
-        media_type,
-        cause,
-    })?;
+    let reading = async {
+        pump(chunks, sender, limit).await?;
+        parser.await.map_err(|cause| Problem::Io {
+            what: "reading the list of tags",
+            cause: io::Error::other(cause),
+        })
+    };
+    // The body has this deadline too: beyond it are those who wait for a thread to read it.
+    let parsed = timeout(timeouts.document, reading).await;
+    let parsed = parsed.map_err(|_| Problem::Timeout {
+        host: host.clone(),
+        what: "the list of tags to be read",
+        after: timeouts.document,
+    })??;
+    let listed = parsed.map_err(|cause| unreadable(cause, media_type))?;
     if listed.is_cut {
         let limit = channel.limits.tags as u64;
         return Err(Problem::TooMany {
@@ -307,6 +334,21 @@ async fn pump(
         }
     }
     Ok(())
+}
+
+fn unreadable(cause: serde_json::Error, media_type: String) -> Problem {
+    // The pieces of a body come without fail: it is the parser's reader that had enough.
+    if cause.is_io() {
+        return Problem::TooLarge {
+            what: "what stands between two quotes on a page of tags",
+            limit: tag_page::MAX_UNQUOTED,
+        };
+    }
+    Problem::Page {
+        what: "tags",
+        media_type,
+        cause,
+    }
 }
 
 fn too_large(limit: u64) -> Problem {

@@ -123,6 +123,11 @@ impl Wire {
         }
     }
 
+    /// The same connections, waited for so long.
+    pub(crate) fn with(self, timeouts: Timeouts) -> Self {
+        Self { timeouts, ..self }
+    }
+
     /// What connections are shared by: TLS settings and route.
     pub(crate) fn id(&self) -> WireId {
         (self.fingerprint.clone(), self.route.id())

@@ -18,6 +18,8 @@ mod faults;
 mod flow;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// What is set for a host: proxy, plain HTTP, client certificate.
+mod host_settings;
 /// Identity tokens, registry tokens and refresh tokens: what is exchanged for what, and how.
 mod identity_tokens;
 /// Manifests that lie, are ambiguous or lead elsewhere, and HEAD requests that are answered badly.
@@ -40,6 +42,8 @@ mod referrers;
 mod resume;
 /// Which of HTTPS and plain HTTP is found, by whom it is shared, and when it is found again.
 mod schemes;
+/// Mirrors that say nothing, and what is never asked of one.
+mod slow_mirrors;
 /// Every fault at every step.
 mod table;
 /// Lists of tags: pages, links and lists that do not end.
