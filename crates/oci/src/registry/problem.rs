@@ -248,14 +248,42 @@ impl Problem {
         }
     }
 
-    /// Says that credentials were kept from the token service, if it was its answer.
-    pub(crate) fn asked_without(self, realm: Option<&Origin>) -> Self {
+    /// Says that credentials were kept from this token service, if it was its answer.
+    pub(crate) fn asked_without(self, realm: &Origin) -> Self {
         match self {
-            Self::Token { host, answer } => Self::Token {
-                answer: answer.asked_without(realm.filter(|realm| **realm == host)),
+            Self::Token { host, answer } if host == *realm => Self::Token {
+                answer: answer.asked_without(Some(realm.clone())),
                 host,
             },
             other => other,
+        }
+    }
+
+    /// What went wrong for another request, told to who waited for it and has the same credentials from elsewhere: where
+    /// the other one has them from is not his business.
+    pub(crate) fn shared(problem: &Arc<Self>, source: Option<&str>) -> Self {
+        let source = || source.unwrap_or_default().to_owned();
+        match &**problem {
+            Self::Answer { host, answer } => Self::Answer {
+                host: host.clone(),
+                answer: answer.asked_by_holder_of(source()),
+            },
+            Self::Token { host, answer } => Self::Token {
+                host: host.clone(),
+                answer: answer.asked_by_holder_of(source()),
+            },
+            Self::CredentialForm { host, what, .. } => Self::CredentialForm {
+                host: host.clone(),
+                what,
+                credentials: source(),
+            },
+            Self::ExposedCredentials { host, exposure, .. } => Self::ExposedCredentials {
+                host: host.clone(),
+                credentials: source(),
+                exposure: *exposure,
+            },
+            Self::Shared(inner) => Self::shared(inner, Some(&source())),
+            _ => Self::Shared(problem.clone()),
         }
     }
 
@@ -296,7 +324,10 @@ impl Problem {
             | Self::Broken { host, .. }
             | Self::NotAsked { host, .. }
             | Self::Timeout { host, .. }
-            | Self::TooSlow { host, .. } => Some(host),
+            | Self::TooSlow { host, .. }
+            | Self::Stalled { host, .. } => Some(host),
+            Self::Shared(problem) => problem.host(),
+            Self::OtherScheme(problem) => problem.host(),
             _ => None,
         }
     }
@@ -306,6 +337,8 @@ impl Problem {
         match self {
             Self::Connect(ConnectError::Certificate(problem))
             | Self::Verified(ConnectError::Certificate(problem)) => problem.is_about_trust(),
+            Self::Shared(problem) => problem.is_about_trust(),
+            Self::OtherScheme(problem) => problem.is_about_trust(),
             _ => false,
         }
     }
@@ -363,7 +396,7 @@ impl std::fmt::Display for Exposure {
 }
 
 /// A status that is not a success, with the other side's own words.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// Cleaned and cut; empty when there was nothing to show.
@@ -373,7 +406,7 @@ pub(crate) struct Answer {
 }
 
 /// Whose request was answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum AskedBy {
     /// The credentials from this source were sent.
     Credentials(String),
@@ -387,11 +420,23 @@ pub(crate) enum AskedBy {
 
 impl Answer {
     /// Says that credentials were kept from a token service.
-    pub(crate) fn asked_without(mut self, realm: Option<&Origin>) -> Self {
+    pub(crate) fn asked_without(mut self, realm: Option<Origin>) -> Self {
         if let Some(realm) = realm {
-            self.asked_by = AskedBy::Without(realm.clone());
+            self.asked_by = AskedBy::Without(realm);
         }
         self
+    }
+
+    /// The same answer to who has the same credentials from another source.
+    fn asked_by_holder_of(&self, source: String) -> Self {
+        let asked_by = match &self.asked_by {
+            AskedBy::Credentials(_) => AskedBy::Credentials(source),
+            other => other.clone(),
+        };
+        Self {
+            asked_by,
+            ..self.clone()
+        }
     }
 
     fn kind(&self) -> ErrorKind {

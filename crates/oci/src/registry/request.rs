@@ -5,10 +5,7 @@
 //! registry's origin: they are put on requests to exactly that scheme, host and port, are left out from the first hop
 //! that leads elsewhere, and are not put back when a redirect returns. One attempt only: repeating is `retry`'s business.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request,
@@ -21,6 +18,7 @@ use super::{
     body,
     client::Limits,
     egress::Checks,
+    flow::Way,
     origin::{Link, Origin, Scheme},
     problem::Problem,
     push::{Content, Part, Taken, paced},
@@ -48,8 +46,6 @@ pub(crate) struct Channel {
     pub(crate) foreign: Wire,
     pub(crate) grants: Arc<Grants>,
     pub(crate) egress: Arc<Checks>,
-    /// The token service that did not get the credentials, if there was one.
-    pub(crate) withheld: OnceLock<Origin>,
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
 }
@@ -213,6 +209,14 @@ impl Channel {
         Link::on(scheme, self.repository.registry(), "/").map(|link| link.origin)
     }
 
+    /// The registry, if a request to this host is one that it led to. It counts as one by both schemes.
+    pub(crate) fn led_by(&self, to: &Origin) -> Option<Way> {
+        let of = |scheme| Link::on(scheme, self.repository.registry(), "/").map(|link| link.origin);
+        let (https, http) = (of(Scheme::Https)?, of(Scheme::Http)?);
+        let is_home = *to == https || *to == http;
+        (!is_home).then(|| self.home.way(&self.home_origin().unwrap_or(https)))
+    }
+
     /// Makes the request; the reply is a success.
     pub(crate) async fn ask(&self, ask: &Ask) -> Result<Reply, Problem> {
         // Large, with all that may have to be asked before: not to be a part of every future that asks something.
@@ -241,6 +245,11 @@ impl Channel {
         let is_home = reply.link.origin == home && !ask.anonymous;
         let host = reply.link.origin;
         let sent = reply.sent.as_ref();
+        let kept_from = if is_home {
+            self.kept_from(&host, &ask.scope)
+        } else {
+            None
+        };
         let answer = body::answer(
             reply.response,
             &host,
@@ -250,7 +259,7 @@ impl Channel {
             &self.home,
         )
         .await
-        .asked_without(self.withheld.get().filter(|_| is_home));
+        .asked_without(kept_from);
         Err(Problem::Answer { host, answer })
     }
 
@@ -333,7 +342,8 @@ impl Channel {
         let request = request
             .body(body)
             .map_err(|_| Problem::Header("the request cannot be built"))?;
-        let sending = wire.send(&link.origin, request, ask.limit(wire));
+        let led_by = self.led_by(&link.origin);
+        let sending = wire.send(&link.origin, led_by.as_ref(), request, ask.limit(wire));
         let response = match &ask.content {
             Some(upload) if upload.part.len > 0 => {
                 paced(

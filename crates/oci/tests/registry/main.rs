@@ -6,6 +6,8 @@ mod support;
 
 /// Who may read, and what is said to who may not.
 mod auth;
+/// What one tenant does that another must not feel or read.
+mod bystanders;
 /// Certificates that `openssl` makes, and what comes of each.
 mod certificates;
 /// What may be reached: every hop to every address that must not be dialled.

@@ -98,9 +98,16 @@ pub(crate) fn realm_link(
     })
 }
 
+/// Without a name and password in it, which may be somebody's, and without a query.
 fn without_query(realm: &str) -> String {
-    let end = realm.find(['?', '#', '@']).unwrap_or(realm.len());
-    clean(&realm[..end], 200)
+    let end = realm.find(['?', '#']).unwrap_or(realm.len());
+    let place = &realm[..end];
+    let shown = match (place.split_once("//"), place.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}//{host}"),
+        (None, Some((_, host))) => host.to_owned(),
+        (_, None) => place.to_owned(),
+    };
+    clean(&shown, 200)
 }
 
 #[cfg(test)]
@@ -174,13 +181,18 @@ mod tests {
 
     #[test]
     fn an_unusable_realm_is_named_without_what_may_be_secret() {
-        let error = demand(r#"Bearer realm="http://a.r/t?key=canary""#, &known())
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("http://a.r/t") && !error.contains("canary"),
-            "{error}"
-        );
+        for realm in [
+            "http://a.r/t?key=canary",
+            "http://user:canary@a.r/t#canary",
+            "http://canary@b:canary@a.r/t",
+        ] {
+            let challenge = format!(r#"Bearer realm="{realm}""#);
+            let error = demand(&challenge, &known()).unwrap_err().to_string();
+            assert!(
+                error.contains("\"http://a.r/t\"") && !error.contains("canary"),
+                "{error}"
+            );
+        }
     }
 
     #[test]

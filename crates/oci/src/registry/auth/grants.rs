@@ -182,12 +182,14 @@ impl Slot {
     }
 
     /// A grant that is newer than the one that was refused (0 for none), and good for `extra`: one that is there, one that another
-    /// request is just getting, or what `fetch` gets. A failure is shared by all who waited for it.
+    /// request is just getting, or what `fetch` gets. A failure is shared by all who waited for it; to each it names the
+    /// `source` of his own credentials.
     pub(crate) async fn obtain(
         &self,
         demand: &Demand,
         extra: &Extra,
         refused: u64,
+        source: Option<&str>,
         fetch: impl AsyncFnOnce(&Extra, Option<&Refresh>) -> Result<Grant, Problem>,
     ) -> Result<Shown, Problem> {
         let before = {
@@ -204,7 +206,7 @@ impl Slot {
             if let Some((number, problem)) = &state.failure
                 && *number > before
             {
-                return Err(Problem::Shared(problem.clone()));
+                return Err(Problem::shared(problem, source));
             }
             (state.extra.clone(), state.refresh.clone())
         };
@@ -283,7 +285,7 @@ mod tests {
 
     async fn put(slot: &Slot, grant: Grant) -> Shown {
         let none = Extra::default();
-        let got = slot.obtain(&Demand::Show, &none, u64::MAX, async |_, _| Ok(grant));
+        let got = slot.obtain(&Demand::Show, &none, u64::MAX, None, async |_, _| Ok(grant));
         got.await.unwrap()
     }
 
@@ -372,7 +374,7 @@ mod tests {
             .map(|_| {
                 let (slot, calls, release) = (slot.clone(), calls.clone(), release.clone());
                 tokio::spawn(async move {
-                    slot.obtain(&Demand::Show, &Extra::default(), 0, async |_, _| {
+                    slot.obtain(&Demand::Show, &Extra::default(), 0, None, async |_, _| {
                         calls.fetch_add(1, Ordering::SeqCst);
                         release.notified().await;
                         result()
@@ -417,7 +419,7 @@ mod tests {
         let leader = tokio::spawn({
             let slot = slot.clone();
             async move {
-                slot.obtain(&Demand::Show, &Extra::default(), 0, async |_, _| {
+                slot.obtain(&Demand::Show, &Extra::default(), 0, None, async |_, _| {
                     std::future::pending().await
                 })
                 .await
@@ -443,7 +445,7 @@ mod tests {
         put(&slot, token("t", None)).await;
         let mut asked = Extra::default();
         for action in ["content_read", "metadata_read", "content_read"] {
-            slot.obtain(&Demand::Show, &extra(action), 0, async |all, _| {
+            slot.obtain(&Demand::Show, &extra(action), 0, None, async |all, _| {
                 asked = all.clone();
                 Ok(token("u", None))
             })
