@@ -108,6 +108,9 @@ impl Channel {
         let fetch = async |extra: &Extra, refresh: Option<&Refresh>| match demand {
             Demand::Show => self.show().map(Grant::lasting),
             Demand::Token(service) => {
+                if let Some(refresh) = refresh {
+                    self.shown.add(refresh.token.expose());
+                }
                 let led_by = self.led_by(&service.realm.link.origin);
                 let request = TokenRequest {
                     wire: self.wire_to(service),
@@ -196,6 +199,7 @@ impl Channel {
             return demand;
         }
         if self.credentials.source().is_some() {
+            let realm = self.scrub(&realm.to_string());
             tracing::warn!(%registry, %realm, "credentials are not sent to this token service");
         }
         service.realm.with_credentials = false;

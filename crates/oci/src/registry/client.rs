@@ -19,7 +19,7 @@ use crate::Repository;
 
 use super::{
     access::Access,
-    auth::{Identity, grants::Grants},
+    auth::{Identity, grants::Grants, scrub::Shown},
     connector::Connector,
     egress::{Checks, Dials, Egress},
     error::Error,
@@ -325,6 +325,7 @@ impl Shared {
             foreign,
             grants: self.grants.clone(),
             egress: self.egress.clone(),
+            shown: Shown::default(),
             limits: self.options.limits,
             retry,
         })

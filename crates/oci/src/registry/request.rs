@@ -14,10 +14,15 @@ use http::{
 use crate::Repository;
 
 use super::{
-    auth::{Credentials, Identity, Scope, grants::Grants},
+    auth::{
+        Credentials, Identity, Scope, Secret,
+        grants::Grants,
+        scrub::{Shown, scrub_message},
+    },
     body,
     client::Limits,
     egress::Checks,
+    error::Error,
     flow::Way,
     origin::{Link, Origin, Scheme},
     problem::Problem,
@@ -46,6 +51,8 @@ pub(crate) struct Channel {
     pub(crate) foreign: Wire,
     pub(crate) grants: Arc<Grants>,
     pub(crate) egress: Arc<Checks>,
+    /// Tokens that were sent, so that none is told should it come back.
+    pub(crate) shown: Shown,
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
 }
@@ -185,6 +192,19 @@ impl Reply {
 }
 
 impl Channel {
+    /// The error that is told of a problem: nothing that this session sent and that is secret is in it.
+    pub(crate) fn error(&self, operation: &str, attempts: u32, problem: Problem) -> Error {
+        Error::new(operation, self.place.as_str(), attempts, problem)
+            .scrubbed(&|text| self.scrub(text))
+    }
+
+    /// A message of ours without what is secret, should it quote the other side.
+    pub(crate) fn scrub(&self, message: &str) -> String {
+        let mut secrets = self.shown.all();
+        secrets.extend(self.credentials.secrets());
+        scrub_message(message, secrets.iter().map(Secret::expose))
+    }
+
     pub(crate) fn attempts(&self, operation: String) -> Attempts<'_> {
         Attempts::new(self, operation)
     }
@@ -322,6 +342,10 @@ impl Channel {
             .method(ask.method.clone())
             .uri(link.uri.clone());
         if let Some(value) = &authorization {
+            let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+            if let Some((_, token)) = token {
+                self.shown.add(token);
+            }
             request = request.header(header::AUTHORIZATION, value);
         }
         if let Some(accept) = ask.accept {

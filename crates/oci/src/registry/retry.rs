@@ -77,6 +77,7 @@ impl<'a> Attempts<'a> {
             });
             return Err(self.error(problem).with_outage(broken_for));
         };
+        let problem = self.channel.scrub(&problem.to_string());
         tracing::debug!(operation = %self.operation, place = %self.channel.place, attempt = self.made, %problem, "will try again");
         tokio::time::sleep(pause).await;
         Ok(())
@@ -104,12 +105,7 @@ impl<'a> Attempts<'a> {
 
     /// The error for a problem that is not worth another attempt, after [`Self::failed`] was or was not called.
     fn error(&self, problem: Problem) -> Error {
-        Error::new(
-            self.operation.as_str(),
-            self.channel.place.as_str(),
-            self.made,
-            problem,
-        )
+        self.channel.error(&self.operation, self.made, problem)
     }
 }
 

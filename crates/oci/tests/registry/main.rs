@@ -10,6 +10,8 @@ mod auth;
 mod bystanders;
 /// Certificates that `openssl` makes, and what comes of each.
 mod certificates;
+/// What was sent and is secret, when it comes back.
+mod echoes;
 /// What may be reached: every hop to every address that must not be dialled.
 mod egress;
 /// Answers that are wrong, late, endless or cut off.

@@ -78,7 +78,7 @@ impl Channel {
         let mut attempts = self.attempts(operation());
         let mut upload = Upload::new(descriptor, content, options);
         if let Err(problem) = self.check_mount(upload.mount) {
-            return Err(Error::new(operation(), self.place.as_str(), 1, problem));
+            return Err(self.error(&operation(), 1, problem));
         }
         loop {
             let before = upload.farthest;
