@@ -58,7 +58,7 @@ pub(crate) enum Problem {
     TokenRedirect { host: Origin, status: StatusCode },
     /// What went wrong for another request, for whose outcome this one waited.
     #[error(transparent)]
-    Shared(Arc<Self>),
+    Shared(Arc<Shared>),
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// A certificate was not accepted by who expected that nothing is verified, as Flux does then.
@@ -204,7 +204,7 @@ impl Problem {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.kind(),
             Self::NoCredentials { .. } | Self::CredentialForm { .. } => ErrorKind::Unauthorized,
-            Self::Shared(problem) => problem.kind(),
+            Self::Shared(shared) => shared.problem.kind(),
             Self::Connect(error) | Self::Verified(error) => error.kind(),
             Self::OtherScheme(problem) => problem.kind(),
             Self::Broken { .. } => ErrorKind::Unreachable,
@@ -261,9 +261,9 @@ impl Problem {
 
     /// What went wrong for another request, told to who waited for it and has the same credentials from elsewhere: where
     /// the other one has them from is not his business.
-    pub(crate) fn shared(problem: &Arc<Self>, source: Option<&str>) -> Self {
+    pub(crate) fn shared(shared: &Arc<Shared>, source: Option<&str>) -> Self {
         let source = || source.unwrap_or_default().to_owned();
-        match &**problem {
+        match &shared.problem {
             Self::Answer { host, answer } => Self::Answer {
                 host: host.clone(),
                 answer: answer.asked_by_holder_of(source()),
@@ -283,7 +283,7 @@ impl Problem {
                 exposure: *exposure,
             },
             Self::Shared(inner) => Self::shared(inner, Some(&source())),
-            _ => Self::Shared(problem.clone()),
+            _ => Self::Shared(shared.clone()),
         }
     }
 
@@ -292,7 +292,7 @@ impl Problem {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => Some(answer.status),
             Self::TokenRedirect { status, .. } => Some(*status),
-            Self::Shared(problem) => problem.status(),
+            Self::Shared(shared) => shared.problem.status(),
             _ => None,
         }
     }
@@ -302,7 +302,7 @@ impl Problem {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.retry_after,
             Self::NotAsked { refusal, .. } => refusal.left(),
-            Self::Shared(problem) => problem.retry_after(),
+            Self::Shared(shared) => shared.problem.retry_after(),
             _ => None,
         }
     }
@@ -311,7 +311,7 @@ impl Problem {
     pub(crate) fn is_not_asked(&self) -> bool {
         match self {
             Self::NotAsked { refusal, .. } => refusal.spares_the_host(),
-            Self::Shared(problem) => problem.is_not_asked(),
+            Self::Shared(shared) => shared.problem.is_not_asked(),
             _ => false,
         }
     }
@@ -326,7 +326,7 @@ impl Problem {
             | Self::Timeout { host, .. }
             | Self::TooSlow { host, .. }
             | Self::Stalled { host, .. } => Some(host),
-            Self::Shared(problem) => problem.host(),
+            Self::Shared(shared) => shared.problem.host().or(shared.host.as_ref()),
             Self::OtherScheme(problem) => problem.host(),
             _ => None,
         }
@@ -337,7 +337,7 @@ impl Problem {
         match self {
             Self::Connect(ConnectError::Certificate(problem))
             | Self::Verified(ConnectError::Certificate(problem)) => problem.is_about_trust(),
-            Self::Shared(problem) => problem.is_about_trust(),
+            Self::Shared(shared) => shared.problem.is_about_trust(),
             Self::OtherScheme(problem) => problem.is_about_trust(),
             _ => false,
         }
@@ -346,7 +346,7 @@ impl Problem {
     pub(crate) fn is_about_plain_http(&self) -> bool {
         match self {
             Self::Connect(ConnectError::NotTls { .. }) => true,
-            Self::Shared(problem) => problem.is_about_plain_http(),
+            Self::Shared(shared) => shared.problem.is_about_plain_http(),
             Self::OtherScheme(problem) => problem.is_about_plain_http(),
             _ => false,
         }
@@ -358,9 +358,29 @@ impl Problem {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.is_transient(),
             Self::Connect(error) => error.is_transient(),
             Self::Broken { .. } | Self::Stalled { .. } | Self::OtherScheme(_) => true,
-            Self::Shared(problem) => problem.is_transient(),
+            Self::Shared(shared) => shared.problem.is_transient(),
             _ => false,
         }
+    }
+}
+
+/// What went wrong in getting a grant, for all who wait for it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) problem: Problem,
+    /// Who was asked for the grant: a failed connection does not say.
+    pub(crate) host: Option<Origin>,
+}
+
+impl std::fmt::Display for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problem.source()
     }
 }
 
@@ -518,6 +538,86 @@ fn is_format(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::origin::Link;
+
+    fn origin(url: &str) -> Origin {
+        Link::parse(url).unwrap().origin
+    }
+
+    #[test]
+    fn a_shared_problem_is_about_what_it_holds() {
+        let realm = origin("https://auth.example/");
+        let shared = |problem| {
+            Problem::Shared(Arc::new(Shared {
+                problem,
+                host: Some(realm.clone()),
+            }))
+        };
+        let cause = Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let refused = Problem::Connect(ConnectError::Dial {
+            host: "auth.example".into(),
+            address: "192.0.2.1:443".parse().unwrap(),
+            cause,
+        });
+        let words = refused.to_string();
+        let refused = shared(refused);
+        assert_eq!(refused.host(), Some(&realm));
+        assert_eq!(refused.to_string(), words);
+        assert!(std::error::Error::source(&refused).is_some() && refused.is_transient());
+        let other = origin("https://other.example/");
+        let redirected = Problem::Broken {
+            host: other.clone(),
+            cause: "reset".into(),
+        };
+        assert_eq!(shared(redirected).host(), Some(&other));
+    }
+
+    #[test]
+    fn who_waited_for_a_failure_reads_of_no_source_but_his_own() {
+        let host = || origin("https://r.example/");
+        let answer = || Answer {
+            status: StatusCode::UNAUTHORIZED,
+            words: "no".into(),
+            retry_after: None,
+            asked_by: AskedBy::Credentials("secret theirs/regcred".into()),
+        };
+        let credentials = || "secret theirs/regcred".to_owned();
+        for problem in [
+            Problem::Answer {
+                host: host(),
+                answer: answer(),
+            },
+            Problem::Token {
+                host: host(),
+                answer: answer(),
+            },
+            Problem::CredentialForm {
+                host: host(),
+                what: "an identity token",
+                credentials: credentials(),
+            },
+            Problem::ExposedCredentials {
+                host: host(),
+                credentials: credentials(),
+                exposure: Exposure::PlainHttp,
+            },
+        ] {
+            let inner = Arc::new(Shared {
+                problem,
+                host: None,
+            });
+            let nested = Arc::new(Shared {
+                problem: Problem::Shared(inner.clone()),
+                host: None,
+            });
+            for shared in [inner, nested] {
+                let told = Problem::shared(&shared, Some("secret mine/regcred"));
+                let told = format!("{told} {told:?}");
+                assert!(told.contains("secret mine/regcred"), "{told}");
+                assert!(!told.contains("theirs"), "{told}");
+            }
+        }
+    }
 
     #[test]
     fn text_from_outside_is_cut_and_cannot_move_the_cursor() {

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::registry::{
     origin::{Link, Origin},
-    problem::Problem,
+    problem::{Problem, Shared},
 };
 
 use super::{Extra, Identity, Scope, Secret, demand::Demand};
@@ -130,7 +130,7 @@ struct State {
     /// How many times getting a grant was tried and ended.
     outcomes: u64,
     /// The last failure, with its number: for those who waited for it, and nobody else.
-    failure: Option<(u64, Arc<Problem>)>,
+    failure: Option<(u64, Arc<Shared>)>,
     /// What the registry asked for when the last grant was got.
     demand: Option<Demand>,
     /// All that was ever asked for beside our scope.
@@ -203,10 +203,10 @@ impl Slot {
             if let Some(shown) = state.shown(refused, extra, Instant::now()) {
                 return Ok(shown);
             }
-            if let Some((number, problem)) = &state.failure
+            if let Some((number, shared)) = &state.failure
                 && *number > before
             {
-                return Err(Problem::shared(problem, source));
+                return Err(Problem::shared(shared, source));
             }
             (state.extra.clone(), state.refresh.clone())
         };
@@ -234,11 +234,15 @@ impl State {
     ) -> Result<Shown, Problem> {
         self.outcomes += 1;
         let grant = result.map_err(|problem| {
-            let problem = Arc::new(problem);
-            self.failure = Some((self.outcomes, problem.clone()));
+            let host = match demand {
+                Demand::Show => None,
+                Demand::Token(service) => Some(service.realm.link.origin.clone()),
+            };
+            let shared = Arc::new(Shared { problem, host });
+            self.failure = Some((self.outcomes, shared.clone()));
             // It may be the reason.
             self.refresh = None;
-            Problem::Shared(problem)
+            Problem::Shared(shared)
         })?;
         self.failure = None;
         self.demand = Some(demand.clone());
