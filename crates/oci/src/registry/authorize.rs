@@ -4,6 +4,8 @@
 //! An [`Ask`] for the registry's own origin goes in, an answer comes out: with the grant that is kept, and once more with
 //! a new one if the registry challenges. What a challenge says is read in `auth`; other origins never come here.
 
+use std::sync::Arc;
+
 use http::{HeaderValue, StatusCode, header};
 use tokio::time::Instant;
 
@@ -16,7 +18,7 @@ use super::{
         sensitive,
         token::TokenRequest,
     },
-    origin::{Link, Scheme},
+    origin::{Link, Origin, Scheme},
     problem::{Exposure, Problem},
     request::{Ask, Channel, Reply},
     wire::Wire,
@@ -27,12 +29,7 @@ impl Channel {
     /// nothing, what the registry asks for is got and the request made once more: one token per attempt, unless the
     /// registry asks for something else than the last time.
     pub(crate) async fn send_home(&self, ask: &Ask, link: Link) -> Result<Reply, Problem> {
-        let slot = self.grants.slot(Key {
-            origin: link.origin.clone(),
-            repository: self.repository.path().into(),
-            scope: ask.scope.clone(),
-            identity: self.identity.clone(),
-        });
+        let slot = self.slot(&link.origin, &ask.scope);
         let kept = slot.shown(Instant::now());
         let renewed = match kept {
             Some(_) => None,
@@ -111,19 +108,55 @@ impl Channel {
         let fetch = async |extra: &Extra, refresh: Option<&Refresh>| match demand {
             Demand::Show => self.show().map(Grant::lasting),
             Demand::Token(service) => {
+                if let Some(refresh) = refresh {
+                    self.shown.add(refresh.token.expose());
+                }
+                let led_by = self.led_by(&service.realm.link.origin);
                 let request = TokenRequest {
                     wire: self.wire_to(service),
+                    led_by: led_by.as_ref(),
                     limits: &self.limits,
                     service,
                     scopes: &scope.parameters(&self.repository, extra),
                     credentials: &self.credentials,
                 };
                 let fetched = request.fetch(refresh).await;
-                fetched.map_err(|problem| problem.asked_without(self.withheld.get()))
+                fetched.map_err(|problem| match self.withheld(demand) {
+                    Some(realm) => problem.asked_without(realm),
+                    None => problem,
+                })
             }
         };
         // It is large and seldom needed: not to be carried by each request.
-        Box::pin(slot.obtain(demand, extra, refused, fetch)).await
+        let source = self.credentials.source();
+        Box::pin(slot.obtain(demand, extra, refused, source, fetch)).await
+    }
+
+    /// The token service that the credentials are kept from, if what was granted for a scope, to this session or another
+    /// with the same credentials, was got without them.
+    pub(crate) fn kept_from(&self, origin: &Origin, scope: &Scope) -> Option<Origin> {
+        let (demand, _) = self.slot(origin, scope).expected()?;
+        self.withheld(&demand).cloned()
+    }
+
+    /// The token service that credentials are kept from by how a demand is met, if there are any.
+    fn withheld<'a>(&self, demand: &'a Demand) -> Option<&'a Origin> {
+        self.credentials.source()?;
+        match demand {
+            Demand::Token(Service { realm, .. }) if !realm.with_credentials => {
+                Some(&realm.link.origin)
+            }
+            _ => None,
+        }
+    }
+
+    fn slot(&self, origin: &Origin, scope: &Scope) -> Arc<Slot> {
+        self.grants.slot(Key {
+            origin: origin.clone(),
+            repository: self.repository.path().into(),
+            scope: scope.clone(),
+            identity: self.identity.clone(),
+        })
     }
 
     /// What can be shown without asking anybody.
@@ -166,9 +199,8 @@ impl Channel {
             return demand;
         }
         if self.credentials.source().is_some() {
+            let realm = self.scrub(&realm.to_string());
             tracing::warn!(%registry, %realm, "credentials are not sent to this token service");
-            // Another one later changes nothing for who reads the message.
-            let _ = self.withheld.set(realm.clone());
         }
         service.realm.with_credentials = false;
         demand

@@ -19,7 +19,7 @@ use crate::Repository;
 
 use super::{
     access::Access,
-    auth::{Identity, grants::Grants},
+    auth::{Identity, grants::Grants, scrub::Shown},
     connector::Connector,
     egress::{Checks, Dials, Egress},
     error::Error,
@@ -38,6 +38,9 @@ use super::{
 
 /// Sets of TLS settings and routes whose connections are kept; beyond it the one that was not used for longest is closed.
 const MAX_WIRES: usize = 128;
+
+/// As good as for ever.
+const LONGEST_TIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Settings of a [`Client`].
 #[derive(Clone, Debug)]
@@ -187,10 +190,12 @@ struct Shared {
 }
 
 impl Client {
-    /// Reads the system's trusted roots (blocking, a few milliseconds) and makes a client.
+    /// Reads the system's trusted roots (blocking, a few milliseconds) and makes a client. Times of more than a day count as
+    /// a day.
     ///
     /// Fails with [`super::ErrorKind::Config`] if the user agent cannot stand in a header.
     pub fn new(options: Options) -> Result<Self, Error> {
+        let options = within_a_day(options);
         let user_agent = HeaderValue::from_str(&options.user_agent).map_err(|_| {
             let problem = Problem::Header("the user agent cannot be sent in an HTTP header");
             Error::new("set up the client", "this process", 1, problem)
@@ -261,6 +266,43 @@ impl std::fmt::Debug for Client {
     }
 }
 
+/// No time is longer than a day, so that none can be beyond what a clock holds when it is added to now.
+fn within_a_day(mut options: Options) -> Options {
+    let Timeouts {
+        connect,
+        handshake,
+        tunnel,
+        response,
+        document,
+        transfer,
+        turn,
+        mirror,
+        slow_window,
+        slow_bytes: _,
+    } = &mut options.timeouts;
+    let RetryPolicy {
+        base,
+        longest,
+        attempts: _,
+    } = &mut options.retry;
+    for time in [
+        connect,
+        handshake,
+        tunnel,
+        response,
+        document,
+        transfer,
+        turn,
+        mirror,
+        slow_window,
+        base,
+        longest,
+    ] {
+        *time = (*time).min(LONGEST_TIME);
+    }
+    options
+}
+
 impl Shared {
     fn channel(
         &self,
@@ -294,7 +336,7 @@ impl Shared {
             foreign,
             grants: self.grants.clone(),
             egress: self.egress.clone(),
-            withheld: std::sync::OnceLock::new(),
+            shown: Shown::default(),
             limits: self.options.limits,
             retry,
         })

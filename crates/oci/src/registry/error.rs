@@ -14,12 +14,15 @@ use super::problem::Problem;
 /// the registry's own words. [`error::Error::source`] is the lower-level cause (I/O, TLS, JSON) when there is one.
 pub struct Error(Box<Context>);
 
-#[derive(Debug)]
 struct Context {
     operation: String,
     place: String,
     attempts: u32,
     problem: Problem,
+    /// What is told of the problem: nothing else of it is.
+    text: String,
+    /// The causes, where something had to be taken out of their words.
+    scrubbed: Option<Cause>,
     /// For how long the host was left alone when this was given up.
     broken_for: Option<Duration>,
     /// The mirrors that were tried before, and how each failed.
@@ -116,10 +119,22 @@ impl Error {
             operation: operation.into(),
             place: place.into(),
             attempts,
+            text: problem.to_string(),
+            scrubbed: None,
             problem,
             broken_for: None,
             mirrors: Vec::new(),
         }))
+    }
+
+    /// The same error with this done to every text that comes from the problem or one of its causes: to take out what the
+    /// other side may have repeated of what is secret.
+    pub(crate) fn scrubbed(mut self, scrub: &dyn Fn(&str) -> String) -> Self {
+        let context = &mut *self.0;
+        context.text = scrub(&context.text);
+        let cause = error::Error::source(&context.problem);
+        context.scrubbed = cause.and_then(|cause| Cause::scrubbed(cause, scrub));
+        self
     }
 
     /// The same error, of a host that is left alone for so long.
@@ -204,11 +219,11 @@ impl fmt::Display for Error {
             operation,
             place,
             attempts,
-            problem,
+            text,
             mirrors,
             ..
         } = &*self.0;
-        write!(f, "{operation} in {place}: {problem}")?;
+        write!(f, "{operation} in {place}: {text}")?;
         match attempts {
             0 | 1 => {}
             more => write!(f, " (after {more} attempts)")?,
@@ -222,12 +237,77 @@ impl fmt::Display for Error {
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        let Context {
+            operation,
+            place,
+            attempts,
+            text,
+            broken_for,
+            mirrors,
+            ..
+        } = &*self.0;
+        f.debug_struct("Error")
+            .field("kind", &self.kind())
+            .field("operation", operation)
+            .field("place", place)
+            .field("attempts", attempts)
+            .field("problem", text)
+            .field("broken_for", broken_for)
+            .field("mirrors", mirrors)
+            .finish()
     }
 }
 
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        error::Error::source(&self.0.problem)
+        match &self.0.scrubbed {
+            Some(cause) => Some(cause),
+            None => error::Error::source(&self.0.problem),
+        }
+    }
+}
+
+/// What stands in the place of a cause whose words may not be told as they are.
+#[derive(Debug)]
+struct Cause {
+    text: String,
+    source: Option<Box<Self>>,
+}
+
+impl Cause {
+    /// Nothing if there is nothing to be taken out, of this cause and those behind it.
+    fn scrubbed(
+        cause: &(dyn error::Error + 'static),
+        scrub: &dyn Fn(&str) -> String,
+    ) -> Option<Self> {
+        let chain = std::iter::successors(Some(cause), |cause| cause.source());
+        let told: Vec<_> = chain
+            .map(|cause| (cause.to_string(), format!("{cause:?}")))
+            .collect();
+        let is_clean =
+            |(text, debug): &(String, String)| scrub(text) == *text && scrub(debug) == *debug;
+        if told.iter().all(is_clean) {
+            return None;
+        }
+        let behind = |source: Option<Self>, (text, _): &(String, String)| {
+            Some(Self {
+                text: scrub(text),
+                source: source.map(Box::new),
+            })
+        };
+        told.iter().rev().fold(None, behind)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl error::Error for Cause {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        let source = self.source.as_deref();
+        source.map(|source| source as _)
     }
 }

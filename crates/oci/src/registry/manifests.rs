@@ -128,12 +128,7 @@ impl Channel {
     }
 
     fn unusable(&self, digest: &Digest, problem: Problem) -> Error {
-        Error::new(
-            format!("use manifest {digest}"),
-            self.place.as_str(),
-            1,
-            problem,
-        )
+        self.error(&format!("use manifest {digest}"), 1, problem)
     }
 
     async fn resolve_tag(&self, tag: &Tag) -> Result<Digest, Error> {

@@ -58,7 +58,7 @@ pub(crate) enum Problem {
     TokenRedirect { host: Origin, status: StatusCode },
     /// What went wrong for another request, for whose outcome this one waited.
     #[error(transparent)]
-    Shared(Arc<Self>),
+    Shared(Arc<Shared>),
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// A certificate was not accepted by who expected that nothing is verified, as Flux does then.
@@ -213,7 +213,7 @@ impl Problem {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.kind(),
             Self::NoCredentials { .. } | Self::CredentialForm { .. } => ErrorKind::Unauthorized,
-            Self::Shared(problem) => problem.kind(),
+            Self::Shared(shared) => shared.problem.kind(),
             Self::Connect(error) | Self::Verified(error) => error.kind(),
             Self::OtherScheme(problem) => problem.kind(),
             Self::Broken { .. } => ErrorKind::Unreachable,
@@ -260,14 +260,42 @@ impl Problem {
         }
     }
 
-    /// Says that credentials were kept from the token service, if it was its answer.
-    pub(crate) fn asked_without(self, realm: Option<&Origin>) -> Self {
+    /// Says that credentials were kept from this token service, if it was its answer.
+    pub(crate) fn asked_without(self, realm: &Origin) -> Self {
         match self {
-            Self::Token { host, answer } => Self::Token {
-                answer: answer.asked_without(realm.filter(|realm| **realm == host)),
+            Self::Token { host, answer } if host == *realm => Self::Token {
+                answer: answer.asked_without(Some(realm.clone())),
                 host,
             },
             other => other,
+        }
+    }
+
+    /// What went wrong for another request, told to who waited for it and has the same credentials from elsewhere: where
+    /// the other one has them from is not his business.
+    pub(crate) fn shared(shared: &Arc<Shared>, source: Option<&str>) -> Self {
+        let source = || source.unwrap_or_default().to_owned();
+        match &shared.problem {
+            Self::Answer { host, answer } => Self::Answer {
+                host: host.clone(),
+                answer: answer.asked_by_holder_of(source()),
+            },
+            Self::Token { host, answer } => Self::Token {
+                host: host.clone(),
+                answer: answer.asked_by_holder_of(source()),
+            },
+            Self::CredentialForm { host, what, .. } => Self::CredentialForm {
+                host: host.clone(),
+                what,
+                credentials: source(),
+            },
+            Self::ExposedCredentials { host, exposure, .. } => Self::ExposedCredentials {
+                host: host.clone(),
+                credentials: source(),
+                exposure: *exposure,
+            },
+            Self::Shared(inner) => Self::shared(inner, Some(&source())),
+            _ => Self::Shared(shared.clone()),
         }
     }
 
@@ -276,7 +304,7 @@ impl Problem {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => Some(answer.status),
             Self::TokenRedirect { status, .. } | Self::NotStored { status, .. } => Some(*status),
-            Self::Shared(problem) => problem.status(),
+            Self::Shared(shared) => shared.problem.status(),
             _ => None,
         }
     }
@@ -286,7 +314,7 @@ impl Problem {
         match self {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.retry_after,
             Self::NotAsked { refusal, .. } => refusal.left(),
-            Self::Shared(problem) => problem.retry_after(),
+            Self::Shared(shared) => shared.problem.retry_after(),
             _ => None,
         }
     }
@@ -295,7 +323,7 @@ impl Problem {
     pub(crate) fn is_not_asked(&self) -> bool {
         match self {
             Self::NotAsked { refusal, .. } => refusal.spares_the_host(),
-            Self::Shared(problem) => problem.is_not_asked(),
+            Self::Shared(shared) => shared.problem.is_not_asked(),
             _ => false,
         }
     }
@@ -308,7 +336,10 @@ impl Problem {
             | Self::Broken { host, .. }
             | Self::NotAsked { host, .. }
             | Self::Timeout { host, .. }
-            | Self::TooSlow { host, .. } => Some(host),
+            | Self::TooSlow { host, .. }
+            | Self::Stalled { host, .. } => Some(host),
+            Self::Shared(shared) => shared.problem.host().or(shared.host.as_ref()),
+            Self::OtherScheme(problem) => problem.host(),
             _ => None,
         }
     }
@@ -318,6 +349,8 @@ impl Problem {
         match self {
             Self::Connect(ConnectError::Certificate(problem))
             | Self::Verified(ConnectError::Certificate(problem)) => problem.is_about_trust(),
+            Self::Shared(shared) => shared.problem.is_about_trust(),
+            Self::OtherScheme(problem) => problem.is_about_trust(),
             _ => false,
         }
     }
@@ -325,7 +358,7 @@ impl Problem {
     pub(crate) fn is_about_plain_http(&self) -> bool {
         match self {
             Self::Connect(ConnectError::NotTls { .. }) => true,
-            Self::Shared(problem) => problem.is_about_plain_http(),
+            Self::Shared(shared) => shared.problem.is_about_plain_http(),
             Self::OtherScheme(problem) => problem.is_about_plain_http(),
             _ => false,
         }
@@ -337,9 +370,29 @@ impl Problem {
             Self::Answer { answer, .. } | Self::Token { answer, .. } => answer.is_transient(),
             Self::Connect(error) => error.is_transient(),
             Self::Broken { .. } | Self::Stalled { .. } | Self::OtherScheme(_) => true,
-            Self::Shared(problem) => problem.is_transient(),
+            Self::Shared(shared) => shared.problem.is_transient(),
             _ => false,
         }
+    }
+}
+
+/// What went wrong in getting a grant, for all who wait for it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) problem: Problem,
+    /// Who was asked for the grant: a failed connection does not say.
+    pub(crate) host: Option<Origin>,
+}
+
+impl std::fmt::Display for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.problem.fmt(f)
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.problem.source()
     }
 }
 
@@ -375,7 +428,7 @@ impl std::fmt::Display for Exposure {
 }
 
 /// A status that is not a success, with the other side's own words.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     /// Cleaned and cut; empty when there was nothing to show.
@@ -385,7 +438,7 @@ pub(crate) struct Answer {
 }
 
 /// Whose request was answered.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum AskedBy {
     /// The credentials from this source were sent.
     Credentials(String),
@@ -399,11 +452,23 @@ pub(crate) enum AskedBy {
 
 impl Answer {
     /// Says that credentials were kept from a token service.
-    pub(crate) fn asked_without(mut self, realm: Option<&Origin>) -> Self {
+    pub(crate) fn asked_without(mut self, realm: Option<Origin>) -> Self {
         if let Some(realm) = realm {
-            self.asked_by = AskedBy::Without(realm.clone());
+            self.asked_by = AskedBy::Without(realm);
         }
         self
+    }
+
+    /// The same answer to who has the same credentials from another source.
+    fn asked_by_holder_of(&self, source: String) -> Self {
+        let asked_by = match &self.asked_by {
+            AskedBy::Credentials(_) => AskedBy::Credentials(source),
+            other => other.clone(),
+        };
+        Self {
+            asked_by,
+            ..self.clone()
+        }
     }
 
     fn kind(&self) -> ErrorKind {
@@ -485,6 +550,86 @@ fn is_format(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::registry::origin::Link;
+
+    fn origin(url: &str) -> Origin {
+        Link::parse(url).unwrap().origin
+    }
+
+    #[test]
+    fn a_shared_problem_is_about_what_it_holds() {
+        let realm = origin("https://auth.example/");
+        let shared = |problem| {
+            Problem::Shared(Arc::new(Shared {
+                problem,
+                host: Some(realm.clone()),
+            }))
+        };
+        let cause = Arc::new(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let refused = Problem::Connect(ConnectError::Dial {
+            host: "auth.example".into(),
+            address: "192.0.2.1:443".parse().unwrap(),
+            cause,
+        });
+        let words = refused.to_string();
+        let refused = shared(refused);
+        assert_eq!(refused.host(), Some(&realm));
+        assert_eq!(refused.to_string(), words);
+        assert!(std::error::Error::source(&refused).is_some() && refused.is_transient());
+        let other = origin("https://other.example/");
+        let redirected = Problem::Broken {
+            host: other.clone(),
+            cause: "reset".into(),
+        };
+        assert_eq!(shared(redirected).host(), Some(&other));
+    }
+
+    #[test]
+    fn who_waited_for_a_failure_reads_of_no_source_but_his_own() {
+        let host = || origin("https://r.example/");
+        let answer = || Answer {
+            status: StatusCode::UNAUTHORIZED,
+            words: "no".into(),
+            retry_after: None,
+            asked_by: AskedBy::Credentials("secret theirs/regcred".into()),
+        };
+        let credentials = || "secret theirs/regcred".to_owned();
+        for problem in [
+            Problem::Answer {
+                host: host(),
+                answer: answer(),
+            },
+            Problem::Token {
+                host: host(),
+                answer: answer(),
+            },
+            Problem::CredentialForm {
+                host: host(),
+                what: "an identity token",
+                credentials: credentials(),
+            },
+            Problem::ExposedCredentials {
+                host: host(),
+                credentials: credentials(),
+                exposure: Exposure::PlainHttp,
+            },
+        ] {
+            let inner = Arc::new(Shared {
+                problem,
+                host: None,
+            });
+            let nested = Arc::new(Shared {
+                problem: Problem::Shared(inner.clone()),
+                host: None,
+            });
+            for shared in [inner, nested] {
+                let told = Problem::shared(&shared, Some("secret mine/regcred"));
+                let told = format!("{told} {told:?}");
+                assert!(told.contains("secret mine/regcred"), "{told}");
+                assert!(!told.contains("theirs"), "{told}");
+            }
+        }
+    }
 
     #[test]
     fn text_from_outside_is_cut_and_cannot_move_the_cursor() {

@@ -5,10 +5,7 @@
 //! registry's origin: they are put on requests to exactly that scheme, host and port, are left out from the first hop
 //! that leads elsewhere, and are not put back when a redirect returns. One attempt only: repeating is `retry`'s business.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header, request,
@@ -17,10 +14,16 @@ use http::{
 use crate::Repository;
 
 use super::{
-    auth::{Credentials, Identity, Scope, grants::Grants},
+    auth::{
+        Credentials, Identity, Scope, Secret,
+        grants::Grants,
+        scrub::{Shown, scrub_message},
+    },
     body,
     client::Limits,
     egress::Checks,
+    error::Error,
+    flow::Way,
     origin::{Link, Origin, Scheme},
     problem::Problem,
     push::{Content, Part, Taken, paced},
@@ -48,8 +51,8 @@ pub(crate) struct Channel {
     pub(crate) foreign: Wire,
     pub(crate) grants: Arc<Grants>,
     pub(crate) egress: Arc<Checks>,
-    /// The token service that did not get the credentials, if there was one.
-    pub(crate) withheld: OnceLock<Origin>,
+    /// Tokens that were sent, so that none is told should it come back.
+    pub(crate) shown: Shown,
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
 }
@@ -189,6 +192,19 @@ impl Reply {
 }
 
 impl Channel {
+    /// The error that is told of a problem: nothing that this session sent and that is secret is in it.
+    pub(crate) fn error(&self, operation: &str, attempts: u32, problem: Problem) -> Error {
+        Error::new(operation, self.place.as_str(), attempts, problem)
+            .scrubbed(&|text| self.scrub(text))
+    }
+
+    /// A message of ours without what is secret, should it quote the other side.
+    pub(crate) fn scrub(&self, message: &str) -> String {
+        let mut secrets = self.shown.all();
+        secrets.extend(self.credentials.secrets());
+        scrub_message(message, secrets.iter().map(Secret::expose))
+    }
+
     pub(crate) fn attempts(&self, operation: String) -> Attempts<'_> {
         Attempts::new(self, operation)
     }
@@ -211,6 +227,14 @@ impl Channel {
     pub(crate) fn home_origin(&self) -> Option<Origin> {
         let scheme = self.scheme.known()?;
         Link::on(scheme, self.repository.registry(), "/").map(|link| link.origin)
+    }
+
+    /// The registry, if a request to this host is one that it led to. It counts as one by both schemes.
+    pub(crate) fn led_by(&self, to: &Origin) -> Option<Way> {
+        let of = |scheme| Link::on(scheme, self.repository.registry(), "/").map(|link| link.origin);
+        let (https, http) = (of(Scheme::Https)?, of(Scheme::Http)?);
+        let is_home = *to == https || *to == http;
+        (!is_home).then(|| self.home.way(&self.home_origin().unwrap_or(https)))
     }
 
     /// Makes the request; the reply is a success.
@@ -241,6 +265,11 @@ impl Channel {
         let is_home = reply.link.origin == home && !ask.anonymous;
         let host = reply.link.origin;
         let sent = reply.sent.as_ref();
+        let kept_from = if is_home {
+            self.kept_from(&host, &ask.scope)
+        } else {
+            None
+        };
         let answer = body::answer(
             reply.response,
             &host,
@@ -250,7 +279,7 @@ impl Channel {
             &self.home,
         )
         .await
-        .asked_without(self.withheld.get().filter(|_| is_home));
+        .asked_without(kept_from);
         Err(Problem::Answer { host, answer })
     }
 
@@ -313,6 +342,10 @@ impl Channel {
             .method(ask.method.clone())
             .uri(link.uri.clone());
         if let Some(value) = &authorization {
+            let token = value.to_str().ok().and_then(|value| value.split_once(' '));
+            if let Some((_, token)) = token {
+                self.shown.add(token);
+            }
             request = request.header(header::AUTHORIZATION, value);
         }
         if let Some(accept) = ask.accept {
@@ -333,7 +366,8 @@ impl Channel {
         let request = request
             .body(body)
             .map_err(|_| Problem::Header("the request cannot be built"))?;
-        let sending = wire.send(&link.origin, request, ask.limit(wire));
+        let led_by = self.led_by(&link.origin);
+        let sending = wire.send(&link.origin, led_by.as_ref(), request, ask.limit(wire));
         let response = match &ask.content {
             Some(upload) if upload.part.len > 0 => {
                 paced(

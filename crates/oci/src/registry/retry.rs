@@ -71,11 +71,13 @@ impl<'a> Attempts<'a> {
         let pause = pause(&self.channel.retry, self.made, &problem, fastrand::f64());
         let Some(pause) = pause.filter(|_| self.may_retry(&problem)) else {
             let broken_for = self.host(&problem).and_then(|host| {
-                let flow = &self.channel.home.flow;
-                flow.broken_for(&host)
+                let home = &self.channel.home;
+                let led_by = self.channel.led_by(&host);
+                home.flow.broken_for(&home.way(&host), led_by.as_ref())
             });
             return Err(self.error(problem).with_outage(broken_for));
         };
+        let problem = self.channel.scrub(&problem.to_string());
         tracing::debug!(operation = %self.operation, place = %self.channel.place, attempt = self.made, %problem, "will try again");
         tokio::time::sleep(pause).await;
         Ok(())
@@ -88,8 +90,10 @@ impl<'a> Attempts<'a> {
             flow.retried_as_asked();
             return true;
         }
-        let host = self.host(problem);
-        host.is_none_or(|host| flow.may_retry(&host))
+        self.host(problem).is_none_or(|host| {
+            let led_by = self.channel.led_by(&host);
+            flow.may_retry(&self.channel.home.way(&host), led_by.as_ref())
+        })
     }
 
     fn host(&self, problem: &Problem) -> Option<Origin> {
@@ -101,12 +105,7 @@ impl<'a> Attempts<'a> {
 
     /// The error for a problem that is not worth another attempt, after [`Self::failed`] was or was not called.
     fn error(&self, problem: Problem) -> Error {
-        Error::new(
-            self.operation.as_str(),
-            self.channel.place.as_str(),
-            self.made,
-            problem,
-        )
+        self.channel.error(&self.operation, self.made, problem)
     }
 }
 

@@ -291,7 +291,7 @@ async fn ping(wire: &Wire, registry: &str, scheme: Scheme) -> Result<(), Problem
         .body(wire::empty())
         .map_err(|_| unusable())?;
     let response = wire
-        .send(&link.origin, request, wire.timeouts.response)
+        .send(&link.origin, None, request, wire.timeouts.response)
         .await?;
     let status = response.status();
     if scheme == Scheme::Https {

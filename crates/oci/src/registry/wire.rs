@@ -28,7 +28,7 @@ use crate::Digest;
 use super::{
     client::Timeouts,
     connector::{ConnectError, Connector, client_certificate_refusal},
-    flow::{Flow, Slot},
+    flow::{Flow, Slot, Way},
     origin::{Origin, Scheme},
     problem::Problem,
     proxy::{
@@ -138,11 +138,17 @@ impl Wire {
         Digest::sha256_of(format!("{:?}", self.id()).as_bytes())
     }
 
+    /// The way to a host from here.
+    pub(crate) fn way(&self, to: &Origin) -> Way {
+        Way::new(to.clone(), &self.route)
+    }
+
     /// Waits for the host's turn, sends a request and waits for the head of the answer, for `limit` at most once it is
-    /// sent.
+    /// sent. `led_by` is the registry that led to the host, where that is another one.
     pub(crate) async fn send(
         &self,
         host: &Origin,
+        led_by: Option<&Way>,
         mut request: Request<Body>,
         limit: Duration,
     ) -> Result<Response<Incoming>, Problem> {
@@ -159,7 +165,7 @@ impl Wire {
             headers.insert(header::PROXY_AUTHORIZATION, value);
         }
         let is_read = request.method() == Method::GET;
-        let ticket = self.flow.enter(host).await?;
+        let ticket = self.flow.enter(&self.way(host), led_by).await?;
         let answer = self.exchange(host, request, limit).await;
         let slot = ticket.settle(&answer);
         let response = answer?;

@@ -6,6 +6,7 @@ use wharf_oci::registry::{Access, Credentials, DockerConfig, ErrorKind, Retry};
 use wharf_test_support::{
     FakeRegistry,
     registry::{Endpoint, Fault, Rule},
+    tls::Authority,
 };
 
 use crate::support::*;
@@ -301,4 +302,17 @@ async fn a_short_lived_token_is_not_fetched_for_every_request() {
         .await
         .unwrap();
     assert_eq!(registry.requests_to(Endpoint::Token).len(), 1);
+}
+
+#[tokio::test]
+async fn a_token_service_that_is_not_trusted_is_a_matter_of_trust() {
+    let leaf = Authority::new("Nobody's CA").local_leaf();
+    let service = FakeRegistry::builder().tls(&leaf).start().await.unwrap();
+    let registry = FakeRegistry::start().await;
+    let realm = format!(r#"Bearer realm="{}/token""#, service.base_url());
+    let challenge = Fault::status_with(401, &[("www-authenticate", &realm)], "");
+    registry.script(Rule::on(Endpoint::Manifest).fault(challenge));
+    let error = pull(&anonymous(&registry)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Tls, "{error}");
+    assert!(error.is_about_trust(), "{error}");
 }

@@ -204,5 +204,10 @@ async fn a_redirect_target_is_a_host_of_its_own() {
     assert_eq!(storage.requests().len(), 1);
     resolve(&session).await.unwrap();
     assert!(status_of(&client, &registry).closed_for.is_none());
-    assert!(status_of(&client, &storage).closed_for.is_some());
+    let closed = client.hosts().into_iter();
+    let closed: Vec<_> = closed.filter(|host| host.closed_for.is_some()).collect();
+    assert_eq!(closed.len(), 1, "{closed:?}");
+    assert_eq!(closed[0].host, storage.base_url());
+    assert_eq!(closed[0].led_by.as_deref(), Some(registry.base_url()));
+    assert!(status_of(&client, &storage).closed_for.is_none());
 }

@@ -8,8 +8,12 @@ mod support;
 mod auth;
 /// Hosts that fail and are left alone, and how much is tried again.
 mod breaker;
+/// What one tenant does that another must not feel or read.
+mod bystanders;
 /// Certificates that `openssl` makes, and what comes of each.
 mod certificates;
+/// What was sent and is secret, when it comes back.
+mod echoes;
 /// What may be reached: every hop to every address that must not be dialled.
 mod egress;
 /// Answers that are wrong, late, endless or cut off.

@@ -306,6 +306,33 @@ async fn a_token_service_elsewhere_gets_credentials_only_if_it_is_listed() {
 }
 
 #[tokio::test]
+async fn that_credentials_were_kept_back_is_told_by_sessions_that_saw_no_challenge() {
+    let authority = Authority::new("Test CA");
+    let (registry, service) = with_token_service(&authority).await;
+    let nobody = Fault::status_with(200, &[], r#"{"token":"of-nobody"}"#);
+    service.script(Rule::on(Endpoint::Token).fault(nobody));
+    let networks = ["127.0.0.0/8", "::1"].map(|network| network.parse().unwrap());
+    let client = Client::new(Options {
+        egress: Egress::strict(StrictEgress::default()).allowing(networks),
+        ..options()
+    });
+    let client = client.unwrap();
+    let session = || {
+        let repository = format!("{}/{REPOSITORY}", registry.host());
+        let access = known(&authority);
+        client.session(repository.parse().unwrap(), &access)
+    };
+    assert_eq!(pull(&session().unwrap()).await.unwrap(), LAYER);
+    registry.be_honest();
+    registry.script(Rule::on(Endpoint::Manifest).fault(Fault::status(403)));
+    let error = session().unwrap().resolve(&tag("1.0.0")).await;
+    let text = error.unwrap_err().to_string();
+    let told = "the credentials were kept from its token service https://localhost";
+    assert!(text.contains(told) && text.contains("403"), "{text}");
+    assert_eq!(service.requests_to(Endpoint::Token).len(), 1);
+}
+
+#[tokio::test]
 async fn the_registry_s_own_token_service_needs_no_list() {
     let authority = Authority::new("Test CA");
     let registry = FakeRegistry::builder()

@@ -9,12 +9,9 @@ use std::fmt;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 
-use crate::registry::{origin::percent_encode, problem::Problem};
+use crate::registry::problem::Problem;
 
-use super::sensitive;
-
-/// Three letters would tear holes into every message and protect nobody.
-const SHORTEST_SCRUBBED: usize = 4;
+use super::{scrub::scrub, sensitive};
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -156,28 +153,31 @@ impl Credentials {
             .transpose()
     }
 
-    /// Takes what is secret out of a text that the other side wrote, should it repeat what it was sent: as it is, in
-    /// base64 and as it stands in a form.
+    /// Takes what is secret, and the name, out of a text that the other side wrote, should it repeat what it was sent.
     pub(crate) fn scrub(&self, text: &str) -> String {
+        let name = self.pair().map(|(username, _)| username);
+        let secrets = self.secrets();
+        let secrets = secrets.iter().map(Secret::expose);
+        scrub(text, secrets.chain(name))
+    }
+
+    /// What must not be shown, in the forms in which it is sent: longer ones before those that they hold.
+    pub(crate) fn secrets(&self) -> Vec<Secret> {
         let mut secrets = Vec::new();
         if let Some((username, password)) = self.pair() {
-            secrets.push(encoded(username, password));
-            secrets.extend([password.expose(), username].map(ToOwned::to_owned));
+            secrets.push(Secret::from(encoded(username, password)));
+            // A name without a password may be a token itself.
+            let is_alone = password.expose().is_empty();
+            secrets.push(if is_alone {
+                username.into()
+            } else {
+                password.clone()
+            });
         }
         if let Self::IdentityToken { token, .. } | Self::RegistryToken { token, .. } = self {
-            secrets.push(token.expose().to_owned());
+            secrets.push(token.clone());
         }
-        let in_forms: Vec<_> = secrets
-            .iter()
-            .map(|secret| percent_encode(secret))
-            .collect();
         secrets
-            .iter()
-            .chain(&in_forms)
-            .filter(|secret| secret.len() >= SHORTEST_SCRUBBED)
-            .fold(text.to_owned(), |text, secret| {
-                text.replace(secret.as_str(), "(secret)")
-            })
     }
 }
 

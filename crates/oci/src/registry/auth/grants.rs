@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::registry::{
     origin::{Link, Origin},
-    problem::Problem,
+    problem::{Problem, Shared},
 };
 
 use super::{Extra, Identity, Scope, Secret, demand::Demand};
@@ -130,7 +130,7 @@ struct State {
     /// How many times getting a grant was tried and ended.
     outcomes: u64,
     /// The last failure, with its number: for those who waited for it, and nobody else.
-    failure: Option<(u64, Arc<Problem>)>,
+    failure: Option<(u64, Arc<Shared>)>,
     /// What the registry asked for when the last grant was got.
     demand: Option<Demand>,
     /// All that was ever asked for beside our scope.
@@ -182,12 +182,14 @@ impl Slot {
     }
 
     /// A grant that is newer than the one that was refused (0 for none), and good for `extra`: one that is there, one that another
-    /// request is just getting, or what `fetch` gets. A failure is shared by all who waited for it.
+    /// request is just getting, or what `fetch` gets. A failure is shared by all who waited for it; to each it names the
+    /// `source` of his own credentials.
     pub(crate) async fn obtain(
         &self,
         demand: &Demand,
         extra: &Extra,
         refused: u64,
+        source: Option<&str>,
         fetch: impl AsyncFnOnce(&Extra, Option<&Refresh>) -> Result<Grant, Problem>,
     ) -> Result<Shown, Problem> {
         let before = {
@@ -201,10 +203,10 @@ impl Slot {
             if let Some(shown) = state.shown(refused, extra, Instant::now()) {
                 return Ok(shown);
             }
-            if let Some((number, problem)) = &state.failure
+            if let Some((number, shared)) = &state.failure
                 && *number > before
             {
-                return Err(Problem::Shared(problem.clone()));
+                return Err(Problem::shared(shared, source));
             }
             (state.extra.clone(), state.refresh.clone())
         };
@@ -232,11 +234,15 @@ impl State {
     ) -> Result<Shown, Problem> {
         self.outcomes += 1;
         let grant = result.map_err(|problem| {
-            let problem = Arc::new(problem);
-            self.failure = Some((self.outcomes, problem.clone()));
+            let host = match demand {
+                Demand::Show => None,
+                Demand::Token(service) => Some(service.realm.link.origin.clone()),
+            };
+            let shared = Arc::new(Shared { problem, host });
+            self.failure = Some((self.outcomes, shared.clone()));
             // It may be the reason.
             self.refresh = None;
-            Problem::Shared(problem)
+            Problem::Shared(shared)
         })?;
         self.failure = None;
         self.demand = Some(demand.clone());
@@ -283,7 +289,7 @@ mod tests {
 
     async fn put(slot: &Slot, grant: Grant) -> Shown {
         let none = Extra::default();
-        let got = slot.obtain(&Demand::Show, &none, u64::MAX, async |_, _| Ok(grant));
+        let got = slot.obtain(&Demand::Show, &none, u64::MAX, None, async |_, _| Ok(grant));
         got.await.unwrap()
     }
 
@@ -372,7 +378,7 @@ mod tests {
             .map(|_| {
                 let (slot, calls, release) = (slot.clone(), calls.clone(), release.clone());
                 tokio::spawn(async move {
-                    slot.obtain(&Demand::Show, &Extra::default(), 0, async |_, _| {
+                    slot.obtain(&Demand::Show, &Extra::default(), 0, None, async |_, _| {
                         calls.fetch_add(1, Ordering::SeqCst);
                         release.notified().await;
                         result()
@@ -417,7 +423,7 @@ mod tests {
         let leader = tokio::spawn({
             let slot = slot.clone();
             async move {
-                slot.obtain(&Demand::Show, &Extra::default(), 0, async |_, _| {
+                slot.obtain(&Demand::Show, &Extra::default(), 0, None, async |_, _| {
                     std::future::pending().await
                 })
                 .await
@@ -443,7 +449,7 @@ mod tests {
         put(&slot, token("t", None)).await;
         let mut asked = Extra::default();
         for action in ["content_read", "metadata_read", "content_read"] {
-            slot.obtain(&Demand::Show, &extra(action), 0, async |all, _| {
+            slot.obtain(&Demand::Show, &extra(action), 0, None, async |all, _| {
                 asked = all.clone();
                 Ok(token("u", None))
             })

@@ -16,6 +16,7 @@ pub(crate) mod grants;
 mod helper;
 mod identity;
 mod scope;
+pub(crate) mod scrub;
 pub(crate) mod token;
 mod token_answer;
 

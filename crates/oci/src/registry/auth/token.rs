@@ -17,6 +17,7 @@ use http_body_util::{BodyExt as _, Full};
 use crate::registry::{
     body,
     client::Limits,
+    flow::Way,
     origin::{Link, percent_encode},
     problem::Problem,
     redirect,
@@ -37,6 +38,8 @@ const CLIENT_ID: &str = "wharf";
 /// A token that is asked for.
 pub(crate) struct TokenRequest<'a> {
     pub(crate) wire: &'a Wire,
+    /// The registry that named the service, if that is another host.
+    pub(crate) led_by: Option<&'a Way>,
     pub(crate) limits: &'a Limits,
     pub(crate) service: &'a Service,
     pub(crate) scopes: &'a [String],
@@ -147,8 +150,9 @@ impl TokenRequest<'_> {
         *request.method_mut() = method;
         *request.uri_mut() = link.uri.clone();
         *request.headers_mut() = headers;
+        let limit = self.wire.timeouts.response;
         self.wire
-            .send(&link.origin, request, self.wire.timeouts.response)
+            .send(&link.origin, self.led_by, request, limit)
             .await
     }
 

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// As good as never, and arithmetic stays safe.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// Tokens that are taken by those who act and come back with time, never more than the capacity.
 #[derive(Clone, Debug)]
 pub(super) struct Bucket {
@@ -28,7 +31,7 @@ impl Bucket {
         }
     }
 
-    /// Takes a token, or says how long it is until there is one.
+    /// Takes a token, or says how long it is until there is one, [`LONGEST`] at most.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
         self.refill(now);
         if self.tokens >= 1.0 {
@@ -37,8 +40,8 @@ impl Bucket {
         }
         let missing = (1.0 - self.tokens) / self.per_second;
         // Rounded up, so that the token is there when the time has passed.
-        let wait = Duration::try_from_secs_f64(missing).unwrap_or(Duration::MAX);
-        Err(wait.saturating_add(Duration::from_millis(1)))
+        let wait = Duration::try_from_secs_f64(missing).unwrap_or(LONGEST);
+        Err((wait + Duration::from_millis(1)).min(LONGEST))
     }
 
     /// Puts something into the bucket beside what comes with time.
@@ -53,9 +56,18 @@ impl Bucket {
         reason = "between zero and a capacity that is an u32"
     )]
     pub(super) fn left(&self, now: Instant) -> u32 {
+        self.refilled(now).tokens as u32
+    }
+
+    /// Whether all is there that it can hold.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        self.refilled(now).tokens >= self.capacity
+    }
+
+    fn refilled(&self, now: Instant) -> Self {
         let mut copy = self.clone();
         copy.refill(now);
-        copy.tokens as u32
+        copy
     }
 
     fn refill(&mut self, now: Instant) {

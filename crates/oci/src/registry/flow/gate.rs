@@ -24,13 +24,14 @@ use super::{
     state::{Changes, Entry, Moment, Pass, Patience, State},
     stats::{Counts, HostStatus},
     verdict::Verdict,
+    way::Key,
 };
 use crate::registry::{hosts::HostLimits, origin::Origin, problem::Problem};
 
 /// The gate before one host.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    origin: Origin,
+    key: Key,
     state: Mutex<State>,
     /// Held by the first of those who wait. Given on in the order of arrival.
     turn: tokio::sync::Mutex<()>,
@@ -41,9 +42,9 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(origin: Origin, limits: HostLimits, counts: Arc<Counts>) -> Self {
+    pub(super) fn new(key: Key, limits: HostLimits, counts: Arc<Counts>) -> Self {
         Self {
-            origin,
+            key,
             state: Mutex::new(State::new(limits, Instant::now())),
             turn: tokio::sync::Mutex::default(),
             changed: Notify::new(),
@@ -67,7 +68,7 @@ impl Gate {
             .map_err(|refusal| {
                 self.counts.refused(&refusal);
                 Problem::NotAsked {
-                    host: self.origin.clone(),
+                    host: self.origin().clone(),
                     refusal,
                 }
             })
@@ -114,7 +115,9 @@ impl Gate {
 
     pub(super) fn status(&self, now: Instant) -> HostStatus {
         self.with(|state| HostStatus {
-            host: self.origin.to_string(),
+            host: self.origin().to_string(),
+            led_by: self.key.led_by.as_ref().map(|by| by.origin.to_string()),
+            is_through_proxy: self.key.to.is_through_proxy(),
             in_flight: state.in_flight(),
             waiting: self.waiting.load(Ordering::Relaxed),
             closed_for: state.closed_for(now),
@@ -122,6 +125,10 @@ impl Gate {
             retries_left: state.retries_left(now),
             rate_limit: state.rate_limit(),
         })
+    }
+
+    fn origin(&self) -> &Origin {
+        &self.key.to.origin
     }
 
     fn settle(&self, pass: Pass, verdict: Verdict, wall: SystemTime) {
@@ -138,11 +145,11 @@ impl Gate {
     fn tell(&self, changes: Changes, verdict: Verdict) {
         if changes.broke {
             self.counts.broke();
-            tracing::warn!(host = %self.origin, outcome = ?verdict.outcome, "too many failures in a row: the host is not asked for a while");
+            tracing::warn!(host = %self.origin(), outcome = ?verdict.outcome, "too many failures in a row: the host is not asked for a while");
         }
         if changes.closed {
             self.counts.closed();
-            tracing::info!(host = %self.origin, wish = ?verdict.wish, "the host asked for no more requests for a while");
+            tracing::info!(host = %self.origin(), wish = ?verdict.wish, "the host asked for no more requests for a while");
         }
     }
 
@@ -171,24 +178,48 @@ impl Drop for Waiting<'_> {
 pub(crate) struct Ticket {
     gate: Arc<Gate>,
     /// Both are there until it is settled.
-    open: Option<(Pass, Slot)>,
+    open: Option<(Pass, Place)>,
+    /// At the host's own gate, for who was led to the host and passed another gate first.
+    beside: Option<Box<Self>>,
 }
 
-/// A place among the requests under way, given back when it is dropped.
+/// A place among the requests under way, or one at each of two gates, given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<Gate>);
+pub(crate) struct Slot {
+    _place: Place,
+    _beside: Option<Place>,
+}
+
+#[derive(Debug)]
+struct Place(Arc<Gate>);
 
 impl Ticket {
     fn new(gate: &Arc<Gate>, pass: Pass) -> Self {
         Self {
             gate: gate.clone(),
-            open: Some((pass, Slot(gate.clone()))),
+            open: Some((pass, Place(gate.clone()))),
+            beside: None,
         }
+    }
+
+    /// Waits at the host's own gate as well.
+    pub(super) async fn beside(
+        mut self,
+        gate: &Arc<Gate>,
+        patience: Patience,
+    ) -> Result<Self, Problem> {
+        match gate.enter(patience).await {
+            Ok(ticket) => self.beside = Some(Box::new(ticket)),
+            Err(problem) => {
+                self.abandon();
+                return Err(problem);
+            }
+        }
+        Ok(self)
     }
 
     /// Tells what came of the request. What is given back is to be kept until the body is read.
     pub(crate) fn settle<B>(mut self, answer: &Result<Response<B>, Problem>) -> Option<Slot> {
-        let (pass, slot) = self.open.take()?;
         let wall = SystemTime::now();
         let verdict = match answer {
             Ok(response) => {
@@ -197,24 +228,46 @@ impl Ticket {
             }
             Err(problem) => {
                 self.gate.counts.unanswered();
-                Verdict::of_problem(&self.gate.origin, problem)
+                Verdict::of_problem(self.gate.origin(), problem)
             }
         };
+        let beside = self.beside.take();
+        let beside = beside.and_then(|mut ticket| ticket.close(verdict.of_who_was_led(), wall));
+        let place = self.close(verdict, wall)?;
+        Some(Slot {
+            _place: place,
+            _beside: beside,
+        })
+    }
+
+    fn close(&mut self, verdict: Verdict, wall: SystemTime) -> Option<Place> {
+        let (pass, place) = self.open.take()?;
         self.gate.settle(pass, verdict, wall);
-        Some(slot)
+        Some(place)
+    }
+
+    /// Says whether it was open.
+    fn abandon(&mut self) -> bool {
+        let Some((pass, _place)) = self.open.take() else {
+            return false;
+        };
+        self.gate.with(|state| state.abandon(pass));
+        if let Some(ticket) = &mut self.beside {
+            ticket.abandon();
+        }
+        true
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        if let Some((pass, _)) = &self.open {
+        if self.abandon() {
             self.gate.counts.cancelled();
-            self.gate.with(|state| state.abandon(*pass));
         }
     }
 }
 
-impl Drop for Slot {
+impl Drop for Place {
     fn drop(&mut self) {
         self.0.with(State::release);
         self.0.changed.notify_one();

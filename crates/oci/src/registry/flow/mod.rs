@@ -8,7 +8,13 @@
 //! ([`Flow::may_retry`]), so that an outage is not answered with three times the load.
 //!
 //! What it is not: it sends nothing, repeats nothing and knows no operation. It is one for all tenants, because the host
-//! sees one client: what a host says to one of them holds for all, for at most `state::LONGEST_WINDOW` at a time.
+//! sees one client: what a host says to one of them holds for all, for at most `state::LONGEST_WINDOW` at a time. That is
+//! so for a 429 to one account as well: a host does not tell whether it counts by account or by address, and if it is the
+//! latter each account that asks on makes it worse. But only what the host says itself, when asked by who means it: see
+//! [`way`] for proxies that tenants bring and for hosts that a registry leads to. Who was led to a host passes two gates,
+//! one that is theirs, where all that happens counts, and the host's own, which binds them and learns nothing bad of them.
+//!
+//! Plain HTTP and HTTPS of a host are two, each with all that is allowed for the host.
 //!
 //! How data flows: `verdict` turns the head of an answer (or its lack) into what it says of the host, with `wishes` for
 //! the headers; `state` decides, with `breaker` and `bucket`; all of these are pure. `gate` waits and wakes; `stats` is
@@ -21,6 +27,7 @@ mod refusal;
 mod state;
 mod stats;
 mod verdict;
+mod way;
 pub(crate) mod wishes;
 
 use std::{
@@ -39,11 +46,13 @@ use super::{
 
 use gate::Gate;
 use stats::Counts;
+use way::Key;
 
 pub(crate) use gate::{Slot, Ticket};
 pub(crate) use refusal::{Refusal, refused};
 pub(crate) use state::Patience;
 pub use stats::{HostStatus, Stats};
+pub(crate) use way::Way;
 pub use wishes::RateLimit;
 
 /// Hosts that are remembered. More than a controller has; a list of hosts that somebody makes up does not grow beyond
@@ -69,19 +78,27 @@ impl Flow {
         }
     }
 
-    /// Waits until a request may be sent to a host.
-    pub(crate) async fn enter(&self, origin: &Origin) -> Result<Ticket, Problem> {
-        self.gate(origin).enter(self.patience).await
+    /// Waits until a request may be sent. `led_by` is the registry that led to the host, where that is another one.
+    pub(crate) async fn enter(&self, to: &Way, led_by: Option<&Way>) -> Result<Ticket, Problem> {
+        let came = Instant::now();
+        let first = self.gate(to, led_by).enter(self.patience).await?;
+        if led_by.is_none() {
+            return Ok(first);
+        }
+        let left = self.patience.after(came.elapsed());
+        first.beside(&self.gate(to, None), left).await
     }
 
     /// For how long a host is left alone now because it does not work.
-    pub(crate) fn broken_for(&self, origin: &Origin) -> Option<Duration> {
-        self.gate(origin).status(Instant::now()).broken_for
+    pub(crate) fn broken_for(&self, to: &Way, led_by: Option<&Way>) -> Option<Duration> {
+        let now = Instant::now();
+        let of = |led_by| self.gate(to, led_by).status(now).broken_for;
+        of(led_by).max(of(None))
     }
 
     /// Whether an operation may be tried again that failed at a host. Counted either way.
-    pub(crate) fn may_retry(&self, origin: &Origin) -> bool {
-        let may = self.gate(origin).may_retry();
+    pub(crate) fn may_retry(&self, to: &Way, led_by: Option<&Way>) -> bool {
+        let may = self.gate(to, led_by).may_retry();
         self.counts.retried(may);
         may
     }
@@ -94,10 +111,12 @@ impl Flow {
     pub(crate) fn stats(&self) -> Stats {
         let mut stats = self.counts.stats();
         for host in self.statuses() {
-            stats.hosts += 1;
+            let is_led = host.led_by.is_some();
+            stats.hosts += u64::from(!is_led);
             stats.hosts_closed += u64::from(host.closed_for.is_some());
             stats.hosts_broken += u64::from(host.broken_for.is_some());
-            stats.in_flight += u64::from(host.in_flight);
+            // Who was led to a host is under way at its own gate as well.
+            stats.in_flight += u64::from(if is_led { 0 } else { host.in_flight });
             stats.waiting += u64::from(host.waiting);
             let remaining = host.rate_limit.and_then(|limit| limit.remaining);
             stats.lowest_remaining = [stats.lowest_remaining, remaining]
@@ -113,14 +132,25 @@ impl Flow {
         let gates: Vec<_> =
             self.with(|table| table.gates.values().map(|(_, gate)| gate.clone()).collect());
         let mut statuses: Vec<_> = gates.iter().map(|gate| gate.status(now)).collect();
-        statuses.sort_by(|a, b| a.host.cmp(&b.host));
+        let place = |status: &HostStatus| {
+            let HostStatus { host, led_by, .. } = status;
+            (host.clone(), led_by.clone(), status.is_through_proxy)
+        };
+        statuses.sort_by_cached_key(place);
         statuses
     }
 
-    fn gate(&self, origin: &Origin) -> Arc<Gate> {
+    fn gate(&self, to: &Way, led_by: Option<&Way>) -> Arc<Gate> {
+        let key = Key {
+            to: to.clone(),
+            led_by: led_by.cloned(),
+        };
         self.with(|table| {
-            table.gate(origin, || {
-                Gate::new(origin.clone(), self.limits(origin), self.counts.clone())
+            table.gate(&key, || {
+                let mut limits = self.limits(&to.origin);
+                // What is set for the host is counted where all pass.
+                limits.rate = limits.rate.filter(|_| led_by.is_none());
+                Gate::new(key.clone(), limits, self.counts.clone())
             })
         })
     }
@@ -141,17 +171,17 @@ impl Flow {
     }
 }
 
-/// The gates by host, with when they were last asked for.
+/// The gates, with when they were last asked for.
 #[derive(Debug, Default)]
 struct Table {
     clock: u64,
-    gates: HashMap<Origin, (u64, Arc<Gate>)>,
+    gates: HashMap<Key, (u64, Arc<Gate>)>,
 }
 
 impl Table {
-    fn gate(&mut self, origin: &Origin, make: impl FnOnce() -> Gate) -> Arc<Gate> {
+    fn gate(&mut self, key: &Key, make: impl FnOnce() -> Gate) -> Arc<Gate> {
         self.clock += 1;
-        if let Some((used, gate)) = self.gates.get_mut(origin) {
+        if let Some((used, gate)) = self.gates.get_mut(key) {
             *used = self.clock;
             return gate.clone();
         }
@@ -159,20 +189,20 @@ impl Table {
             self.forget_one();
         }
         let gate = Arc::new(make());
-        self.gates
-            .insert(origin.clone(), (self.clock, gate.clone()));
+        self.gates.insert(key.clone(), (self.clock, gate.clone()));
         gate
     }
 
+    /// Those first that nothing is to be remembered of, then those that are one tenant's business.
     fn forget_one(&mut self) {
         let now = Instant::now();
-        let rank = |(_, (used, gate)): &(&Origin, &(u64, Arc<Gate>))| (gate.matters(now), *used);
-        let least = self
-            .gates
-            .iter()
-            .min_by_key(rank)
-            .map(|(origin, _)| origin.clone());
-        least.map(|origin| self.gates.remove(&origin));
+        let rank = |(key, (used, gate)): &(&Key, &(u64, Arc<Gate>))| {
+            let matters = gate.matters(now);
+            (matters, matters && key.is_for_all(), *used)
+        };
+        let least = self.gates.iter().min_by_key(rank);
+        let least = least.map(|(key, _)| key.clone());
+        least.map(|key| self.gates.remove(&key));
     }
 }
 

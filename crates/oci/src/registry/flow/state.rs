@@ -53,6 +53,14 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
+    /// What is left of it when some time has passed.
+    pub(super) fn after(self, passed: Duration) -> Self {
+        Self {
+            total: self.total.saturating_sub(passed),
+            ..self
+        }
+    }
+
     fn latest(self, now: Instant, came: Instant) -> Instant {
         (now + self.known).min(came + self.total)
     }
@@ -210,9 +218,12 @@ impl State {
         self.retries.take(now).is_ok()
     }
 
-    /// Whether there is something to remember: a window, an outage, or a request under way.
+    /// Whether there is something to remember: a window, an outage, a request under way, or that something of the rate or
+    /// of the retries is used up.
     pub(super) fn matters(&self, now: Instant) -> bool {
         self.in_flight > 0
+            || !self.retries.is_full(now)
+            || self.rate.as_ref().is_some_and(|rate| !rate.is_full(now))
             || self.closed_for(now).is_some()
             || self.outage(now).is_some()
             || self.breaker.is_half()

@@ -79,6 +79,11 @@ pub struct Stats {
 pub struct HostStatus {
     /// Scheme, host and port: `https://ghcr.io`.
     pub host: String,
+    /// The registry that led there, where these are requests that another host asked for: to its token service, or after
+    /// a redirect. What comes of them counts here and not for the host as a whole.
+    pub led_by: Option<String>,
+    /// Whether it is reached through a proxy that is set for a source or for the host, not by the process's own rules.
+    pub is_through_proxy: bool,
     /// Requests under way.
     pub in_flight: u32,
     /// Requests that wait for their turn.

@@ -3,7 +3,9 @@
 //!
 //! Pure: the head of the answer or the problem goes in, a [`Verdict`] comes out. A host is only blamed for what anybody
 //! would have met: not for refused credentials, not for a certificate that this asker does not trust or a handshake that
-//! its client certificate spoiled, not for an address that we refuse to dial, not for a proxy on the way.
+//! its client certificate spoiled, not for an address that we refuse to dial, not for a proxy on the way, not for a 500,
+//! which one broken repository answers on a host that serves all others: only 502, 503, 504 and 520 to 524 say that
+//! something behind the host is not reached.
 
 use std::{
     error::Error,
@@ -57,13 +59,27 @@ impl Verdict {
             429 => Outcome::Limited,
             // It is there and says itself when to come back: no breaker is needed for that.
             503 if asked.is_some() => Outcome::Limited,
-            500.. if problem::is_transient(status) => Outcome::Failed(Failure::Status(code)),
+            // What one repository alone may have caused, and what a host that fails for all may say as well.
+            500 => Outcome::Unknown,
+            501.. if problem::is_transient(status) => Outcome::Failed(Failure::Status(code)),
             _ => Outcome::Answered,
         };
         Self {
             outcome,
             wish: asked.max(exhausted).map(|wait| (wait, code)),
             rate_limit,
+        }
+    }
+
+    /// What remains of it for all others, where the request was one that another host asked for: that the host is there.
+    pub(super) fn of_who_was_led(self) -> Self {
+        Self {
+            outcome: match self.outcome {
+                Outcome::Answered => Outcome::Answered,
+                Outcome::Limited | Outcome::Failed(_) | Outcome::Unknown => Outcome::Unknown,
+            },
+            wish: None,
+            rate_limit: None,
         }
     }
 
@@ -146,7 +162,7 @@ mod tests {
 
     #[test]
     fn only_server_errors_that_may_pass_are_failures() {
-        for code in [500, 502, 503, 504, 522] {
+        for code in [502, 503, 504, 520, 522, 524] {
             let expected = Outcome::Failed(Failure::Status(code));
             assert_eq!(answered(code, None).outcome, expected);
         }
@@ -155,6 +171,7 @@ mod tests {
         ] {
             assert_eq!(answered(code, None).outcome, Outcome::Answered, "{code}");
         }
+        assert_eq!(answered(500, None).outcome, Outcome::Unknown);
         assert_eq!(answered(429, None).outcome, Outcome::Limited);
         assert_eq!(answered(503, Some("5")).outcome, Outcome::Limited);
     }

@@ -78,7 +78,7 @@ impl Channel {
         let mut attempts = self.attempts(operation());
         let mut upload = Upload::new(descriptor, content, options);
         if let Err(problem) = self.check_mount(upload.mount) {
-            return Err(Error::new(operation(), self.place.as_str(), 1, problem));
+            return Err(self.error(&operation(), 1, problem));
         }
         loop {
             let before = upload.farthest;
@@ -165,6 +165,7 @@ impl Channel {
             Ok(reply) if reply.status() == StatusCode::CREATED => Ok(Some(Started::Mounted)),
             Ok(reply) => Ok(Some(Started::At(self.place_of(&reply).await?))),
             Err(problem) if is_refusal(&problem) => {
+                let problem = self.scrub(&problem.to_string());
                 tracing::debug!(%from, %problem, "the blob cannot be mounted");
                 Ok(None)
             }
@@ -263,6 +264,7 @@ impl Channel {
         let ask = Ask::new(Method::DELETE, place.link, Scope::Push);
         let ask = ask.without_credentials(place.foreign);
         if let Ok(Err(problem)) = timeout(CANCEL, self.ask(&ask)).await {
+            let problem = self.scrub(&problem.to_string());
             tracing::debug!(%problem, "an upload could not be cancelled");
         }
     }
