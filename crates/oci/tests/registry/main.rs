@@ -16,6 +16,8 @@ mod faults;
 mod flow;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// HEAD for a tag, and when GET is asked after it.
+mod heads;
 /// Manifests that lie, are ambiguous or lead elsewhere, and HEAD requests that are answered badly.
 mod manifests;
 /// Reading from mirrors before the registry, and what never goes to them.
