@@ -28,6 +28,8 @@ mod origins;
 mod proxies;
 /// Blobs whole and in chunks, mounts, indexes.
 mod push;
+/// How long and how often an upload is tried.
+mod push_again;
 /// Manifests with a subject, and who lists them.
 mod push_referrers;
 /// Redirects and upload places, and where credentials do not go.
