@@ -189,19 +189,15 @@ impl Tls {
         Ok(self)
     }
 
-    /// The same with the authorities of another, and with its client certificate if there is none here. Authorities from
-    /// anywhere are there to verify with: then the registry is verified.
+    /// The same with the authorities of another, and with its client certificate if there is none here. Whether anything is
+    /// verified stays as it is: who turned it off said so, and authorities for others do not take that back.
     pub(crate) fn beside(&self, other: &Self) -> Self {
         let identity = self.identity.as_ref().or(other.identity.as_ref());
         let authorities = self.authorities.iter().chain(&other.authorities);
         Self {
             authorities: authorities.cloned().collect(),
             identity: identity.cloned(),
-            verification: if other.authorities.is_empty() {
-                self.verification
-            } else {
-                Verification::On
-            },
+            verification: self.verification,
         }
     }
 
