@@ -29,7 +29,12 @@ use crate::registry::{
     wire::{self, Body},
 };
 
-const PIECE: usize = 256 * 1024;
+/// How much is read of a file at once.
+const READ: usize = 256 * 1024;
+/// How much is given away at once, and so how finely is counted what was taken. The HTTP client takes 16 of these, and more
+/// only when they all went out: together they must not be much more than what `Timeouts::slow_bytes` asks for in a window,
+/// or somebody who is fast enough takes nothing for a whole window.
+const PIECE: usize = 2 * 1024;
 
 /// What is pushed. It may be read more than once.
 #[derive(Clone, Debug)]
@@ -109,10 +114,14 @@ fn slices(bytes: Bytes) -> Body {
 }
 
 fn pieces(file: tokio::io::Take<File>) -> Body {
-    let pieces = stream::try_unfold(file, |mut file| async move {
-        let mut piece = BytesMut::with_capacity(PIECE);
-        let read = file.read_buf(&mut piece).await?;
-        Ok::<_, io::Error>((read > 0).then(|| (Frame::data(piece.freeze()), file)))
+    let pieces = stream::try_unfold((file, Bytes::new()), |(mut file, mut rest)| async move {
+        if rest.is_empty() {
+            let mut read = BytesMut::with_capacity(READ);
+            file.read_buf(&mut read).await?;
+            rest = read.freeze();
+        }
+        let piece = rest.split_to(PIECE.min(rest.len()));
+        Ok::<_, io::Error>((!piece.is_empty()).then(|| (Frame::data(piece), (file, rest))))
     });
     StreamBody::new(pieces).boxed_unsync()
 }
