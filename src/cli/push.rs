@@ -80,9 +80,10 @@ fn mountable(text: &str, to: &Repository) -> Result<Repository, Failure> {
     let name = text.strip_prefix("oci://").unwrap_or(text);
     let first = name.split_once('/').map_or("", |(first, _)| first);
     let names_registry = first.contains(['.', ':']) || first == "localhost";
-    let from = match names_registry {
-        true => name.parse(),
-        false => format!("{}/{name}", to.registry()).parse(),
+    let from = if names_registry {
+        name.parse()
+    } else {
+        format!("{}/{name}", to.registry()).parse()
     };
     let from: Repository =
         from.map_err(|error| Failure::usage(format!("--mount-from: {error}")))?;

@@ -32,9 +32,9 @@ use crate::registry::{
 /// How much is read of a file at once.
 const READ: usize = 256 * 1024;
 /// How much is given away at once, and so how finely is counted what was taken. The HTTP client takes 16 of these, and more
-/// only when they all went out: together they must not be much more than what `Timeouts::slow_bytes` asks for in a window,
-/// or somebody who is fast enough takes nothing for a whole window.
-const PIECE: usize = 2 * 1024;
+/// only when they all went out: together they must not be more than what `Timeouts::slow_bytes` asks for in a window, or
+/// somebody who is fast enough takes nothing for a whole window.
+const PIECE: usize = 30 * 1024 / 16;
 
 /// What is pushed. It may be read more than once.
 #[derive(Clone, Debug)]
@@ -206,6 +206,30 @@ mod tests {
                     &all[usize::try_from(from).unwrap()..][..usize::try_from(len).unwrap()];
                 assert_eq!(read(content, from, len, whole).await.unwrap(), expected);
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn as_many_pieces_as_are_taken_at_once_are_no_more_than_a_slow_window_asks_for() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(&vec![1; 100_000]).unwrap();
+        let contents = [
+            Content::File(file.path().to_owned()),
+            Content::Bytes(vec![1; 100_000].into()),
+        ];
+        let slow_bytes = crate::registry::Timeouts::default().slow_bytes;
+        for content in contents {
+            let part = Part {
+                from: 0,
+                len: 100_000,
+            };
+            let taken = Arc::default();
+            let mut body = content.body(part, 100_000, &taken).await.unwrap();
+            let mut largest = 0;
+            while let Some(frame) = body.frame().await {
+                largest = largest.max(frame.unwrap().into_data().unwrap().len() as u64);
+            }
+            assert!((1..=slow_bytes / 16).contains(&largest), "{largest}");
         }
     }
 

@@ -183,9 +183,11 @@ impl Tls {
         };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
             .collect::<Result<_, _>>()
-            .and_then(|chain: Vec<_>| match chain.is_empty() {
-                true => Err(pem::Error::NoItemsFound),
-                false => Ok(chain),
+            .and_then(|chain: Vec<_>| {
+                if chain.is_empty() {
+                    return Err(pem::Error::NoItemsFound);
+                }
+                Ok(chain)
             })
             .map_err(malformed("certificate"))?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(malformed("key"))?;
