@@ -8,7 +8,10 @@
 
 use std::{num::NonZeroU64, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args as ClapArgs, Parser, Subcommand, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 
 /// What the flags are grouped by in --help, where one group is filled from several places.
 const REGISTRY: &str = "Registry access";
@@ -291,7 +294,7 @@ pub enum Passthrough {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Archive limits")]
 pub struct LimitArgs {
-    /// The largest layer, compressed.
+    /// The largest layer, compressed. Default 256 MiB.
     #[arg(long, value_name = "BYTES")]
     pub max_compressed_bytes: Option<u64>,
     /// The largest archive, expanded.
@@ -362,8 +365,8 @@ pub struct RegistryArgs {
 #[command(next_help_heading = REGISTRY)]
 pub struct SettingsArgs {
     /// A YAML file with settings per registry host: mirrors, CA, client certificate, plain HTTP, proxy, rate, concurrency.
-    /// It is read at the start.
-    #[arg(long, env = "WHARF_REGISTRIES_CONFIG", value_name = "FILE")]
+    /// It is read at the start. An empty value is none.
+    #[arg(long, env = "WHARF_REGISTRIES_CONFIG", value_name = "FILE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
     pub registries_config: Option<PathBuf>,
 }
 
@@ -382,7 +385,8 @@ pub struct PushArgs {
     /// Which revision of it (annotation org.opencontainers.image.revision).
     #[arg(long, value_name = "REVISION")]
     pub revision: Option<String>,
-    /// Another repository of the same registry that may have the layer already: the registry takes it from there.
+    /// Another repository of the same registry that may have the layer already: the registry takes it from there. Without a
+    /// registry in its name, team/base for instance, it is one of the registry that is pushed to.
     #[arg(long, value_name = "REPOSITORY")]
     pub mount_from: Option<String>,
     /// Send the layer in chunks of so many bytes, so that a connection that breaks costs no more than one. Without it the

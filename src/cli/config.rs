@@ -5,7 +5,7 @@ use std::{error::Error, net::SocketAddr, str::FromStr, time::Duration};
 
 use wharf_oci::{
     archive::Limits,
-    registry::{Egress, StrictEgress},
+    registry::{self, Egress, StrictEgress},
 };
 
 use super::{
@@ -120,6 +120,16 @@ pub fn limits(args: &LimitArgs) -> Limits {
     }
 }
 
+/// What the client reads at most. A layer that a flag lets in must come through.
+pub fn registry_limits(args: &LimitArgs) -> registry::Limits {
+    let default = registry::Limits::default();
+    let wanted = args.max_compressed_bytes.unwrap_or(0);
+    registry::Limits {
+        max_blob: default.max_blob.max(wanted),
+        ..default
+    }
+}
+
 /// The host under which consumers reach the artifact server: what was advertised, or what can be known. Source: the
 /// contract, "URLs".
 pub fn advertised(
@@ -178,5 +188,25 @@ mod tests {
         assert_eq!(advertised("", loopback, || None), "127.0.0.1:9090");
         assert_eq!(advertised("", any, || Some("pod-1".into())), "pod-1:9090");
         assert_eq!(advertised("", any, || None), "localhost:9090");
+    }
+
+    #[test]
+    fn a_layer_that_a_flag_lets_in_comes_through() {
+        let of = |max_compressed_bytes| {
+            let args = LimitArgs {
+                max_compressed_bytes,
+                max_expanded_bytes: None,
+                max_entries: None,
+                max_ratio: None,
+                max_path_bytes: None,
+                max_depth: None,
+                max_header_bytes: None,
+                max_gzip_members: None,
+            };
+            registry_limits(&args).max_blob
+        };
+        assert_eq!(of(None), 4 << 30);
+        assert_eq!(of(Some(1)), 4 << 30);
+        assert_eq!(of(Some(5 << 30)), 5 << 30);
     }
 }

@@ -8,6 +8,7 @@ use super::{
     args::ControllerArgs,
     config,
     process::{self, Process, Sockets},
+    registry,
 };
 use crate::cluster::{self, Scope};
 
@@ -17,6 +18,11 @@ pub(super) async fn run(args: ControllerArgs) -> Result<Exit, Failure> {
     let stop = process::stop_on_signal()?;
     config::check(&args.common)?;
     let scope = scope(&args)?;
+    let registries = registry::client(
+        &args.common.egress,
+        &args.common.settings,
+        &args.common.limits,
+    )?;
     let client = cluster::connect(args.kubeconfig.as_deref()).await;
     let client = client.map_err(|error| Failure::new("could not reach the cluster", error))?;
     must_exist(&args)?;
@@ -28,6 +34,7 @@ pub(super) async fn run(args: ControllerArgs) -> Result<Exit, Failure> {
     .await?;
     let process = Process::prepare(
         &args.common,
+        registries,
         &args.storage_path,
         &args.storage_adv_addr,
         sockets,

@@ -12,6 +12,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_path_to_error::Track;
 use wharf_oci::registry::{Credentials, Host, HostLimits, Hosts, Mirror, Proxy, Secret, Tls};
 
 use super::{Failure, registry::read_capped};
@@ -71,7 +72,7 @@ struct CredentialsEntry {
 
 /// Reads the file, and all that it names. Without a file nothing is set for any host.
 pub(super) fn load(path: Option<&Path>) -> Result<Hosts, Failure> {
-    let Some(path) = path else {
+    let Some(path) = path.filter(|path| !path.as_os_str().is_empty()) else {
         return Ok(Hosts::default());
     };
     let bytes = read_capped(path, MAX_FILE)?;
@@ -87,14 +88,34 @@ fn document(path: &Path, text: &str) -> Result<Document, Failure> {
         budget: serde_saphyr::budget! { max_events: 100_000, max_depth: 16 },
         alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: 10_000 },
     };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+    let mut track = Track::new();
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, options, |yaml| {
+        Document::deserialize(serde_path_to_error::Deserializer::new(yaml, &mut track))
+    });
+    read.map_err(|error| {
         let line = error.location().map_or(0, |location| location.line());
+        let key = match track.path() {
+            key if key.iter().len() == 0 => String::new(),
+            key => format!("{key}: "),
+        };
         let what = error.to_string();
-        let what = what.lines().next().unwrap_or_default();
-        let what = what.split(" at line ").next().unwrap_or_default();
-        let what = what.trim_start_matches("error: ");
-        Failure::plain(format!("{}: line {line}: {what}", path.display()))
+        let what = plainly(what.lines().next().unwrap_or_default());
+        Failure::plain(format!("{}: line {line}: {key}{what}", path.display()))
     })
+}
+
+/// What the reader of YAML says, for who writes YAML and not the reader.
+fn plainly(said: &str) -> &str {
+    let said = said.split(" at line ").next().unwrap_or_default();
+    match said.trim_start_matches("error: ") {
+        what if what.contains("expected mapping") => "expected keys with values",
+        what if what.contains("expected sequence") => "expected a list",
+        what if what.contains("expected string scalar") => "expected a text",
+        what if what.contains("invalid u32") => "expected a number of 1 or more",
+        what if what.contains("nonzero") => "expected a number of 1 or more",
+        what if what.contains("invalid bool") => "expected true or false",
+        what => what,
+    }
 }
 
 fn hosts(path: &Path, document: &Document) -> Result<Hosts, Failure> {
@@ -392,10 +413,36 @@ mod tests {
             ("mirrors: [{resolveTags: true}]", "url"),
             ("rate: often", "hosts.a.example.rate"),
             ("rate: 20", "rate"),
-            ("concurrency: 0", "line 3"),
-            ("concurrency: -1", "line 3"),
-            ("concurrency: 99999999999", "line 3"),
-            ("plainHTTP: maybe", "line 3"),
+            (
+                "concurrency: 0",
+                "hosts.a.example.concurrency: expected a number",
+            ),
+            ("concurrency: -1", "concurrency: expected a number"),
+            (
+                "concurrency: 99999999999",
+                "line 3: hosts.a.example.concurrency",
+            ),
+            ("concurrency: canary", "concurrency: expected a number"),
+            ("plainHTTP: maybe", "plainHTTP: expected true or false"),
+            (
+                "mirrors: canary",
+                "line 3: hosts.a.example.mirrors: expected a list",
+            ),
+            (
+                "mirrors: [canary]",
+                "hosts.a.example.mirrors[0]: expected keys",
+            ),
+            (
+                "mirrors: [{url: [canary]}]",
+                "mirrors[0].url: expected a text",
+            ),
+            ("canary", "line 3: hosts.a.example: expected keys"),
+            ("[canary]", "hosts.a.example: expected keys"),
+            (
+                "credentials: canary",
+                "hosts.a.example.credentials: expected keys",
+            ),
+            ("caData: {a: canary}", "caData: expected a text"),
             ("caFile: nowhere.pem", "hosts.a.example.caFile"),
             ("caFile: password", "hosts.a.example.caFile"),
             ("caFile: large", "larger than"),
@@ -403,7 +450,11 @@ mod tests {
             ("{caData: x, caFile: cert.pem}", "caData"),
             (
                 "clientCertificate: {certFile: cert.pem, keyFile: password}",
-                "clientCertificate",
+                "clientCertificate: the key is not usable PEM",
+            ),
+            (
+                "clientCertificate: {certFile: password, keyFile: key.pem}",
+                "clientCertificate: the certificate is not usable PEM",
             ),
             ("clientCertificate: {certFile: cert.pem}", "keyFile"),
             (

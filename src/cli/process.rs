@@ -13,12 +13,12 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use wharf_oci::registry::{MirrorStatus, Stats};
+use wharf_oci::registry::{Client, MirrorStatus, Stats};
 
 use super::{
     Failure,
     args::{CommonArgs, LogEncoding, LogLevel},
-    config, registry,
+    config,
 };
 use crate::{
     engine::{self, Permits, Trigger, Why},
@@ -99,16 +99,16 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Opens the store and makes the client.
+    /// Opens the store.
     pub(super) fn prepare(
         args: &CommonArgs,
+        client: Client,
         root: &Path,
         advertised: &str,
         sockets: Sockets,
     ) -> Result<Self, Failure> {
         let policy = config::policy(args)?;
         let retention = config::retention(args)?;
-        let client = registry::client(&args.egress, &args.settings)?;
         let (store, swept) = Store::open(root, store::Options::default())
             .map_err(|error| Failure::new("could not open the artifact store", error))?;
         tracing::info!(

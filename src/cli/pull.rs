@@ -20,7 +20,7 @@ use super::{
 /// Runs it.
 pub(super) async fn run(args: PullArgs) -> Result<Exit, Failure> {
     let reference = registry::reference(&args.reference)?;
-    let session = registry::session(&args.registry, &reference.repository).await?;
+    let session = registry::session(&args.registry, &args.limits, &reference.repository).await?;
     let what = format!("could not pull {reference}");
     let resolved = resolve(&session, &reference)
         .await

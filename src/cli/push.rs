@@ -52,7 +52,7 @@ pub(super) async fn run(args: PushArgs) -> Result<Exit, Failure> {
     let annotations = annotations(&args)?;
     let options = options(&args, &reference.repository)?;
     let tag = reference.tag.clone().unwrap_or_else(Tag::latest);
-    let session = registry::session(&args.registry, &reference.repository).await?;
+    let session = registry::session(&args.registry, &args.limits, &reference.repository).await?;
     let layer = pack(&args.path, config::limits(&args.limits)).await?;
     let what = format!("could not push to {}:{tag}", reference.repository);
     let (manifest, sent) = push(&session, &tag, &layer, &options, annotations)
@@ -75,17 +75,25 @@ fn options(args: &PushArgs, to: &Repository) -> Result<PushOptions, Failure> {
     })
 }
 
+/// Only a repository of the same registry can be mounted from, so that a name without a registry is one of that.
 fn mountable(text: &str, to: &Repository) -> Result<Repository, Failure> {
-    let from: Repository = text
-        .strip_prefix("oci://")
-        .unwrap_or(text)
-        .parse()
-        .map_err(|error| Failure::usage(format!("--mount-from: {error}")))?;
+    let name = text.strip_prefix("oci://").unwrap_or(text);
+    let first = name.split_once('/').map_or("", |(first, _)| first);
+    let names_registry = first.contains(['.', ':']) || first == "localhost";
+    let from = if names_registry {
+        name.parse()
+    } else {
+        format!("{}/{name}", to.registry()).parse()
+    };
+    let from: Repository =
+        from.map_err(|error| Failure::usage(format!("--mount-from: {error}")))?;
     if from.registry() == to.registry() {
         return Ok(from);
     }
     Err(Failure::usage(format!(
-        "--mount-from: {from} is not in the registry {}: only a repository of the same registry can be mounted from",
+        "--mount-from: {from} is in the registry {}, and the push goes to {}: only a repository of the same registry can be \
+         mounted from",
+        from.registry(),
         to.registry()
     )))
 }

@@ -12,7 +12,7 @@ use wharf_oci::{
 
 use super::{
     Failure, argocd,
-    args::{EgressArgs, RegistryArgs, SettingsArgs},
+    args::{EgressArgs, LimitArgs, RegistryArgs, SettingsArgs},
     config, hosts_file,
     keychain::Keychain,
     output,
@@ -34,6 +34,7 @@ pub(super) fn reference(text: &str) -> Result<Reference, Failure> {
 /// A session with a repository, by the flags.
 pub(super) async fn session(
     args: &RegistryArgs,
+    limits: &LimitArgs,
     repository: &Repository,
 ) -> Result<Session, Failure> {
     let said = argocd(args, repository)?;
@@ -43,20 +44,25 @@ pub(super) async fn session(
     if args.insecure {
         access.transport = Transport::PlainHttpAllowed;
     }
-    let client = client(&args.egress, &args.settings)?;
+    let client = client(&args.egress, &args.settings, limits)?;
     client
         .session(repository.clone(), &access)
         .map_err(|error| Failure::new(format!("could not reach {repository}"), error))
 }
 
 /// The process's client, by the flags, with the proxies that the environment names.
-pub(super) fn client(egress: &EgressArgs, settings: &SettingsArgs) -> Result<Client, Failure> {
+pub(super) fn client(
+    egress: &EgressArgs,
+    settings: &SettingsArgs,
+    limits: &LimitArgs,
+) -> Result<Client, Failure> {
     let proxy = ProxyRules::from_env()
         .map_err(|error| Failure::new("could not set up the proxy", error))?;
     let options = Options {
         egress: config::egress(egress)?,
         hosts: hosts_file::load(settings.registries_config.as_deref())?,
         proxy,
+        limits: config::registry_limits(limits),
         ..Options::default()
     };
     Client::new(options).map_err(|error| Failure::new("could not make the registry client", error))

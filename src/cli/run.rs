@@ -11,6 +11,7 @@ use super::{
     args::{Output, RunArgs},
     config,
     process::{self, Process, Sockets},
+    registry,
 };
 use crate::standalone::{Format, Printer, Progress, Standalone};
 
@@ -23,6 +24,11 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, Failure> {
         .clone()
         .unwrap_or_else(|| args.dir.join(".wharf"));
     config::check(&args.common)?;
+    let registries = registry::client(
+        &args.common.egress,
+        &args.common.settings,
+        &args.common.limits,
+    )?;
     let sockets = Sockets::bind(
         &args.storage_addr,
         args.metrics_addr.as_deref(),
@@ -32,6 +38,7 @@ pub(super) async fn run(args: RunArgs) -> Result<Exit, Failure> {
     must_exist(&args.dir)?;
     let process = Process::prepare(
         &args.common,
+        registries,
         &state.join("store"),
         &args.storage_adv_addr,
         sockets,

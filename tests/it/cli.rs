@@ -127,7 +127,7 @@ fn wrong_usage_is_exit_code_2_with_the_reason_on_stderr() {
                 "--mount-from",
                 "other.example/app",
             ],
-            "--mount-from: other.example/app is not in the registry r.example",
+            "--mount-from: other.example/app is in the registry other.example, and the push goes to r.example",
         ),
         (
             &["push", ".", "r.example/app:1", "--username", "robot"],

@@ -289,3 +289,22 @@ async fn what_a_secret_names_as_a_helper_is_never_run() {
     assert_done(&home.pull(&registry, &[]));
     assert!(ran.exists());
 }
+
+/// Somebody who names a file means that it is there. Docker's directory may be one without a file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_variable_names_and_that_is_not_there_is_told_of() {
+    let (registry, home) = (registry().await, Home::new());
+    let nowhere = home.path("nowhere").display().to_string();
+    let empty = home.path("bin").display().to_string();
+    for (name, value, is_told) in [
+        ("REGISTRY_AUTH_FILE", &nowhere, true),
+        ("DOCKER_CONFIG", &nowhere, true),
+        ("DOCKER_CONFIG", &empty, false),
+    ] {
+        let refused = home.pull_with(&registry, &[], &[(name, value)]);
+        assert_refused(&refused, "no credentials were given");
+        let line = format!("warning: {name}: {nowhere}: no such file or directory");
+        let told = stderr(&refused);
+        assert_eq!(told.contains(&line), is_told, "{told}");
+    }
+}

@@ -119,3 +119,48 @@ async fn under_the_strict_rules_a_password_is_not_shown_to_whoever_answers() {
         assert!(pulled.status.success(), "{name}: {}", stderr(&pulled));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn under_the_strict_rules_a_source_reads_only_from_listed_addresses() {
+    let registry = FakeRegistry::start().await;
+    let content = layer(&[("a.yaml", "kind: A\n")]);
+    registry.push_artifact("app", "1.0.0", content, FLUX_CONTENT);
+    let scratch = tempfile::tempdir().unwrap();
+    let source = format!(
+        "apiVersion: source.toolkit.fluxcd.io/v1\nkind: OCIRepository\nmetadata: {{name: app}}\n\
+         spec: {{interval: 1h, url: {}, ref: {{tag: 1.0.0}}}}\n",
+        registry.url("app")
+    );
+    std::fs::write(scratch.path().join("app.yaml"), source).unwrap();
+    let run = |flags: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wharf"));
+        command.args(["run", "--once", "-o", "json", "--storage-addr=127.0.0.1:0"]);
+        command.arg(scratch.path()).args(flags).output().unwrap()
+    };
+    let told = |output: &Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    let refused = run(&["--strict-egress"]);
+    assert_eq!(refused.status.code(), Some(3), "{}", stderr(&refused));
+    assert!(told(&refused).contains("a loopback address"), "{refused:?}");
+    assert!(registry.requests().is_empty());
+    let listed = run(&["--strict-egress", "--egress-allow=127.0.0.1"]);
+    assert_eq!(listed.status.code(), Some(0), "{}", told(&listed));
+}
+
+#[test]
+fn a_proxy_variable_that_is_not_text_stops_the_program() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let scratch = tempfile::tempdir().unwrap();
+    for name in ["HTTPS_PROXY", "https_proxy", "NO_PROXY"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_wharf"))
+            .args(["pull", "registry.invalid/app:1"])
+            .arg(scratch.path().join("app"))
+            .env(name, std::ffi::OsStr::from_bytes(b"http://canary\xff:1"))
+            .env_remove("HOME")
+            .output()
+            .unwrap();
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains(name) && told.contains("UTF-8"), "{told}");
+        assert!(!told.contains("canary"), "{told}");
+    }
+}

@@ -136,11 +136,26 @@ async fn a_push_says_how_the_layer_came_there() {
     assert_eq!(push(&base, &["--chunk-bytes", "20"]), "uploaded");
     assert_eq!(push(&base, &[]), "existed");
     assert_eq!(push(&app, &["--mount-from", &base]), "mounted");
+    // Without a registry it is one of the registry that is pushed to.
+    let third = format!("{}/team/third", registry.host());
+    assert_eq!(push(&third, &["--mount-from", "team/base"]), "mounted");
     let patches = registry.requests_to(Endpoint::Upload);
     let patches = patches
         .iter()
         .filter(|seen| seen.method == http::Method::PATCH);
     assert!(patches.count() > 1);
+
+    let elsewhere = ["--mount-from", "ghcr.io/team/base"];
+    let (directory, reference) = (path(&dir, "app"), format!("{app}:2"));
+    let args = [&["push", &directory, &reference], &elsewhere[..]].concat();
+    let refused = wharf(&args, None);
+    assert_eq!(refused.status.code(), Some(2));
+    let told = text(&refused.stderr);
+    let both = format!(
+        "in the registry ghcr.io, and the push goes to {}",
+        registry.host()
+    );
+    assert!(told.contains(&both), "{told}");
 
     for (flag, value) in [("--mount-from", "NOT A NAME"), ("--chunk-bytes", "0")] {
         let refused = wharf(
@@ -150,4 +165,34 @@ async fn a_push_says_how_the_layer_came_there() {
         assert_eq!(refused.status.code(), Some(2), "{flag}");
         assert!(text(&refused.stderr).contains(flag));
     }
+}
+
+#[tokio::test]
+async fn an_empty_variable_names_no_file() {
+    let registry = FakeRegistry::start().await;
+    let dir = work("");
+    let reference = format!("{}/team/app:1.0.0", registry.host());
+    let pushed = wharf(
+        &["push", &path(&dir, "app"), &reference],
+        Some(Path::new("")),
+    );
+    assert!(pushed.status.success(), "{}", text(&pushed.stderr));
+}
+
+/// What is wrong with the file is said without waiting for a cluster.
+#[test]
+fn a_controller_reads_the_file_before_it_asks_the_cluster() {
+    let dir = work("hosts:\n  ghcr.io:\n    rate: canary\n");
+    let (nowhere, store) = (path(&dir, "nowhere"), path(&dir, "app"));
+    let args = [
+        "controller",
+        "--kubeconfig",
+        &nowhere,
+        "--storage-path",
+        &store,
+    ];
+    let failed = wharf(&args, Some(&dir.path().join("registries.yaml")));
+    assert_eq!(failed.status.code(), Some(1));
+    let told = text(&failed.stderr);
+    assert!(told.contains("hosts.ghcr.io.rate"), "{told}");
 }

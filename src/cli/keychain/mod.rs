@@ -14,7 +14,7 @@ use wharf_oci::{
     registry::{Credentials, DockerConfig},
 };
 
-use super::{Failure, registry::read_capped};
+use super::{Failure, output, registry::read_capped};
 
 /// A Docker config file is small; one that is not is none.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -23,6 +23,8 @@ const MAX_CONFIG: u64 = 1 << 20;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Keychain {
     files: Vec<PathBuf>,
+    /// What a variable names: somebody means that it is there.
+    named: Vec<(&'static str, PathBuf)>,
 }
 
 impl Keychain {
@@ -41,6 +43,8 @@ impl Keychain {
         };
         let home = path("HOME");
         let at_home = |name: &str| home.as_ref().map(|home| home.join(name));
+        let named = ["DOCKER_CONFIG", "REGISTRY_AUTH_FILE"];
+        let named = named.map(|name| path(name).map(|path| (name, path)));
         let docker = path("DOCKER_CONFIG").or_else(|| at_home(".docker"));
         let runtime = path("XDG_RUNTIME_DIR");
         let config = path("XDG_CONFIG_HOME").or_else(|| at_home(".config"));
@@ -53,7 +57,16 @@ impl Keychain {
         ];
         Self {
             files: files.into_iter().chain(podman).flatten().collect(),
+            named: named.into_iter().flatten().collect(),
         }
+    }
+
+    /// What variables name and what is not there. Docker says nothing about it and Podman refuses to work: a line is enough
+    /// for who expected credentials, and stops nobody who wants none.
+    fn missing(&self) -> impl Iterator<Item = String> {
+        let named = self.named.iter();
+        let missing = named.filter(|(_, path)| path.try_exists().is_ok_and(|exists| !exists));
+        missing.map(|(name, path)| format!("{name}: {}: no such file or directory", path.display()))
     }
 
     /// The credentials for a repository; nobody in particular where no file has any.
@@ -61,6 +74,9 @@ impl Keychain {
         &self,
         repository: &Repository,
     ) -> Result<Credentials, Failure> {
+        for missing in self.missing() {
+            output::warn(&missing);
+        }
         for path in self.files.iter().filter(|path| path.is_file()) {
             let shown = path.display().to_string();
             let config = DockerConfig::parse(&read_capped(path, MAX_CONFIG)?, &shown)

@@ -260,14 +260,21 @@ impl OpenSsl {
 
     /// `openssl x509 -req -signkey` without extensions, as instructions from before 2010 have it.
     fn version_1(&self) -> Identity {
-        let request = [
-            "req", "-new", "-nodes", "-keyout", "key.pem", "-out", "leaf.csr",
-        ];
-        self.run(&[&request, EC, &["-subj", "/CN=127.0.0.1"]].concat());
-        self.run(&[
-            "x509", "-req", "-in", "leaf.csr", "-signkey", "key.pem", "-days", "30", "-out",
-            "cert.pem",
-        ]);
+        let request = ["req", "-new", "-nodes", "-keyout", "key.pem"];
+        let request = [&request, EC, &["-subj", "/CN=127.0.0.1"]].concat();
+        // Without this flag `x509` knew no other version; since there is one, it makes version 3.
+        if self.run(&["req", "-help"]).contains("-x509v1") {
+            let more = ["-x509v1", "-days", "30", "-out", "cert.pem"];
+            self.run(&[&request[..], &more].concat());
+        } else {
+            self.run(&[&request[..], &["-out", "leaf.csr"]].concat());
+            self.run(&[
+                "x509", "-req", "-in", "leaf.csr", "-signkey", "key.pem", "-days", "30", "-out",
+                "cert.pem",
+            ]);
+        }
+        let told = self.run(&["x509", "-in", "cert.pem", "-noout", "-text"]);
+        assert!(told.contains("Version: 1 "), "not version 1: {told}");
         Identity::from_pem(self.read("cert.pem"), self.read("key.pem"))
     }
 
@@ -460,7 +467,8 @@ impl OpenSsl {
         self.req_x509("registry", &["-addext", SAN, "-newkey", "rsa:1024"])
     }
 
-    fn run(&self, args: &[&str]) {
+    /// What it says.
+    fn run(&self, args: &[&str]) -> String {
         let ran = Command::new("openssl")
             .args(args)
             .current_dir(self.folder.path())
@@ -472,6 +480,7 @@ impl OpenSsl {
             "openssl {}: {complaint}",
             args.join(" ")
         );
+        String::from_utf8_lossy(&ran.stdout).into_owned() + &complaint
     }
 
     fn read(&self, name: &str) -> String {

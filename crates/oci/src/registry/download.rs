@@ -53,8 +53,7 @@ impl Channel {
         file: &mut File,
     ) -> Result<(), Error> {
         let started = Instant::now();
-        let operation = || format!("download layer {}", descriptor.digest);
-        let mut attempts = self.attempts(operation());
+        let mut attempts = self.attempts(format!("download layer {}", descriptor.digest));
         let mut partial = Partial::new(descriptor, file);
         loop {
             let best = partial.best;
@@ -62,7 +61,7 @@ impl Channel {
                 return Ok(());
             };
             if partial.best >= best + PROGRESS {
-                attempts = self.attempts(operation());
+                attempts.got_on();
                 // The time that a stalled connection took is pause enough.
                 if matches!(problem, Problem::TooSlow { .. }) {
                     continue;
@@ -82,6 +81,14 @@ impl Channel {
             return Err(Problem::TooLarge {
                 what: "the layer",
                 limit,
+            });
+        }
+        let transfer = self.home.timeouts.transfer;
+        if started.elapsed() >= transfer {
+            return Err(Problem::Timeout {
+                host: self.link("").await?.origin,
+                what: "the rest of the layer",
+                after: transfer,
             });
         }
         if partial.got > 0

@@ -112,8 +112,8 @@ impl Hosts {
 
     /// How a registry that a source names is reached: by what the source says and what is set for the host.
     ///
-    /// Trust adds up. The source's client certificate comes before the host's; plain HTTP is allowed when either allows
-    /// it; credentials are the source's alone.
+    /// Trust adds up, and a source that is not verified stays so. The source's client certificate comes before the host's;
+    /// plain HTTP is allowed when either allows it; credentials are the source's alone.
     pub(crate) fn access(&self, registry: &str, of_source: &Access) -> Access {
         let Some(host) = self.of(registry) else {
             return of_source.clone();

@@ -68,8 +68,8 @@ pub struct Image {
 }
 
 impl Channel {
-    /// Finds the digest of a tag: HEAD, and GET where the registry does not answer HEAD well. A digest is its own
-    /// answer, nothing is asked.
+    /// Finds the digest of a tag: HEAD, and GET where HEAD fails, whose error is the one that is told. A digest is its
+    /// own answer, nothing is asked.
     ///
     /// What HEAD says is believed only so far: the manifest is got by this digest next and must have it, so that a wrong
     /// one ends in an error and not in other content.
@@ -141,7 +141,8 @@ impl Channel {
         }
     }
 
-    /// HEAD has no body to explain itself with, so that a refusal of it is looked at again with GET.
+    /// Once HEAD and, if that fails, once GET: there are proxies that close the connection on HEAD, registries that refuse
+    /// it to whom they let read, and no answer to it has a body to explain itself with.
     async fn try_resolve(&self, tag: &Tag) -> Result<Digest, Problem> {
         match self.manifest_reply(Method::HEAD, tag.as_str()).await {
             Ok(reply) => {
@@ -198,15 +199,24 @@ impl Channel {
     }
 }
 
-/// Not when the registry wants fewer requests, and not when it does not know us: each failed login counts somewhere.
+/// What HEAD may have met because it is HEAD. Not when the registry wants fewer requests; not when there is no connection,
+/// no token or no such scheme, which GET would need as well: each failed login counts somewhere. After a 401 to credentials
+/// GET shows them once more, since there are registries that answer only HEAD so.
 fn get_may_help(problem: &Problem) -> bool {
-    let is_final = |status| {
-        matches!(
-            status,
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::UNAUTHORIZED
-        )
-    };
-    matches!(problem, Problem::Answer { answer, .. } if !is_final(answer.status))
+    match problem {
+        Problem::Answer { answer, .. } => answer.status != StatusCode::TOO_MANY_REQUESTS,
+        Problem::Broken { .. }
+        | Problem::Timeout { .. }
+        | Problem::NoCredentials { .. }
+        | Problem::CredentialForm { .. }
+        | Problem::Challenge { .. }
+        | Problem::Location { .. }
+        | Problem::Redirects { .. }
+        | Problem::Downgrade { .. }
+        | Problem::InternalRedirect { .. }
+        | Problem::Elsewhere { .. } => true,
+        _ => false,
+    }
 }
 
 /// A hint: the bytes decide as soon as they are there. Two that differ, or a digest of a page, hint at nothing.

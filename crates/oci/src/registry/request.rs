@@ -68,6 +68,8 @@ pub(crate) struct Ask {
     stays_on_303: bool,
     /// Headers of this request alone.
     headers: HeaderMap,
+    /// It asks for the state of an upload, which is where the upload is.
+    is_of_upload: bool,
     /// Wherever it goes, without credentials: another host chose the URL.
     pub(crate) anonymous: bool,
 }
@@ -129,6 +131,7 @@ impl Ask {
             content: None,
             stays_on_303: false,
             headers: HeaderMap::new(),
+            is_of_upload: false,
             anonymous: false,
         }
     }
@@ -155,6 +158,13 @@ impl Ask {
     pub(crate) fn with(self, upload: Upload) -> Self {
         Self {
             content: Some(upload),
+            ..self
+        }
+    }
+
+    pub(crate) fn of_upload(self) -> Self {
+        Self {
+            is_of_upload: true,
             ..self
         }
     }
@@ -290,7 +300,8 @@ impl Channel {
         }
         redirect::permit(home, to, &self.egress)?;
         let blobs = format!("/v2/{}/blobs/", self.repository.path());
-        let may_leave = !ask.is_read() || ask.link.uri.path().starts_with(&blobs);
+        let may_leave =
+            !ask.is_read() || ask.is_of_upload || ask.link.uri.path().starts_with(&blobs);
         if may_leave || self.egress.rules().allows_documents_elsewhere() {
             return Ok(());
         }

@@ -53,7 +53,10 @@ pub(crate) fn pause(
 pub(crate) struct Attempts<'a> {
     channel: &'a Channel,
     operation: String,
+    /// Since it last got on.
     made: u32,
+    /// Those before.
+    earlier: u32,
 }
 
 impl<'a> Attempts<'a> {
@@ -62,7 +65,14 @@ impl<'a> Attempts<'a> {
             channel,
             operation,
             made: 0,
+            earlier: 0,
         }
+    }
+
+    /// The operation got on so far that its attempts are counted anew. The error still tells of all.
+    pub(crate) fn got_on(&mut self) {
+        self.earlier = self.earlier.saturating_add(self.made);
+        self.made = 0;
     }
 
     /// Counts a failure: waits and returns if the operation is to be tried again, else gives the error to return.
@@ -105,7 +115,8 @@ impl<'a> Attempts<'a> {
 
     /// The error for a problem that is not worth another attempt, after [`Self::failed`] was or was not called.
     fn error(&self, problem: Problem) -> Error {
-        self.channel.error(&self.operation, self.made, problem)
+        let made = self.earlier.saturating_add(self.made);
+        self.channel.error(&self.operation, made, problem)
     }
 }
 

@@ -42,11 +42,12 @@ async fn a_host_that_fails_is_left_alone_until_a_probe_succeeds() {
         text.contains("its last requests failed") && text.ends_with("with status 502"),
         "{text}"
     );
-    assert_eq!(
-        (client.stats().breaker_opens, client.stats().hosts_broken),
-        (1, 1)
-    );
-    assert_eq!(registry.requests_to(Endpoint::Manifest).len(), 11);
+    // On a busy machine a probe or two may have come between.
+    let stats = client.stats();
+    assert!((1..=3).contains(&stats.breaker_opens), "{stats:?}");
+    assert_eq!(stats.hosts_broken, 1);
+    let asked = registry.requests_to(Endpoint::Manifest).len();
+    assert!((11..=13).contains(&asked), "{asked}");
 
     registry.be_honest();
     until("the host is asked again", async || {

@@ -199,6 +199,7 @@ async fn no_time_that_is_set_is_too_long() {
             document: Duration::MAX,
             transfer: Duration::MAX,
             turn: Duration::MAX,
+            mirror: Duration::MAX,
             slow_window: Duration::MAX,
             slow_bytes: u64::MAX,
         },

@@ -2,7 +2,7 @@
 
 use std::process::{Child, Command, Stdio};
 
-use wharf_oci::registry::{Access, ErrorKind, Retry, Tls, Transport};
+use wharf_oci::registry::{Access, ErrorKind, Host, Hosts, Options, Retry, Tls, Transport};
 use wharf_test_support::{
     openssl::{self, OpenSsl},
     servers::{eventually, free_port},
@@ -154,4 +154,23 @@ fn texts_that_are_too_large_are_refused_unread() {
             "{text}"
         );
     }
+}
+
+/// What the settings trust beside adds to who verifies. Who said that nothing is to be verified is not overruled by it.
+#[tokio::test]
+async fn an_authority_of_the_settings_does_not_turn_verification_on_again() {
+    let registry = showing(&Identity::self_signed(LOCAL)).await;
+    let other = Authority::new("Somebody else");
+    let host = Host {
+        tls: Some(Tls::from_pem(Some(other.pem().as_bytes()), None, "settings").unwrap()),
+        ..Host::default()
+    };
+    let options = || Options {
+        hosts: Hosts::new([(registry.host(), host.clone())]),
+        ..options()
+    };
+    let pulled = pull(&session_with(&registry, &unverified(), options())).await;
+    assert_eq!(pulled.unwrap(), b"layer");
+    let error = pull(&session_with(&registry, &Access::default(), options())).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Tls);
 }

@@ -167,8 +167,9 @@ async fn fifty_against_429(first: Fault, second: Fault) {
 
 #[tokio::test]
 async fn fifty_operations_against_429_end_well_and_none_asks_while_the_window_is_closed() {
-    let seconds = Fault::retry_after(429, "1");
-    let date = Fault::RetryAt(429, Duration::from_secs(2));
+    // Long enough that all 32 are answered within the first, also on a busy machine.
+    let seconds = Fault::retry_after(429, "3");
+    let date = Fault::RetryAt(429, Duration::from_secs(4));
     let (one, other) = (seconds.clone(), date.clone());
     tokio::join!(
         fifty_against_429(one, other),

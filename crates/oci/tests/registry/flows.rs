@@ -10,7 +10,7 @@ use wharf_oci::{
 };
 use wharf_test_support::{
     FakeRegistry,
-    registry::{Endpoint, Fault, OCI_INDEX, OCI_MANIFEST, Rule},
+    registry::{Endpoint, OCI_INDEX, OCI_MANIFEST},
 };
 
 use crate::support::*;
@@ -66,37 +66,6 @@ async fn a_digest_is_resolved_without_asking() {
     assert_eq!(resolved.revision(), seeded.manifest_digest);
     assert!(registry.requests().is_empty());
     assert!(session.image(&resolved).await.is_ok());
-}
-
-#[tokio::test]
-async fn where_head_does_not_help_get_is_asked() {
-    for fault in [Fault::status(405), Fault::status(500), Fault::status(404)] {
-        let registry = FakeRegistry::start().await;
-        let seeded = seed(&registry, "layer");
-        registry.script(
-            Rule::on(Endpoint::Manifest)
-                .method(Method::HEAD)
-                .fault(fault.clone()),
-        );
-        let resolved = anonymous(&registry).resolve(&tag("1.0.0")).await.unwrap();
-        assert_eq!(resolved.revision(), seeded.revision(), "{fault:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_head_without_a_usable_digest_is_no_answer() {
-    for value in ["", "sha256:short", "md5:abc"] {
-        let registry = FakeRegistry::start().await;
-        let seeded = seed(&registry, "layer");
-        let answer = Fault::status_with(200, &[("docker-content-digest", value)], "");
-        registry.script(
-            Rule::on(Endpoint::Manifest)
-                .method(Method::HEAD)
-                .fault(answer),
-        );
-        let resolved = anonymous(&registry).resolve(&tag("1.0.0")).await.unwrap();
-        assert_eq!(resolved.revision(), seeded.revision(), "{value}");
-    }
 }
 
 #[tokio::test]

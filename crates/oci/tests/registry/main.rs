@@ -22,6 +22,8 @@ mod faults;
 mod flow;
 /// Tags, manifests, indexes and blobs from an honest registry, and back into one.
 mod flows;
+/// HEAD for a tag, and when GET is asked after it.
+mod heads;
 /// What is set for a host: proxy, plain HTTP, client certificate.
 mod host_settings;
 /// Identity tokens, registry tokens and refresh tokens: what is exchanged for what, and how.
@@ -36,6 +38,8 @@ mod origins;
 mod proxies;
 /// Blobs whole and in chunks, mounts, indexes.
 mod push;
+/// How long and how often an upload is tried.
+mod push_again;
 /// Manifests with a subject, and who lists them.
 mod push_referrers;
 /// Redirects and upload places, and where credentials do not go.

@@ -225,7 +225,7 @@ async fn a_failure_is_shared_by_those_who_wait_and_not_kept() {
 }
 
 #[tokio::test]
-async fn who_is_refused_for_ever_asks_for_one_token_per_attempt() {
+async fn who_is_refused_for_ever_asks_for_one_token_per_request() {
     let registry = started(bearer()).await;
     let (base, host) = (registry.base_url(), registry.host());
     let challenge =
@@ -247,15 +247,18 @@ async fn who_is_refused_for_ever_asks_for_one_token_per_attempt() {
             "{text}"
         );
         assert!(!text.contains("canary"), "{text}");
-        assert_eq!(tokens(&registry).len(), attempt);
+        // For HEAD, and for the GET that looks whether only HEAD is refused.
+        assert_eq!(tokens(&registry).len(), 2 * attempt);
     }
 }
 
+/// A token service is asked once. The registry itself sees them with HEAD, and with the GET that looks whether only HEAD is
+/// refused.
 #[tokio::test]
-async fn wrong_credentials_are_sent_once_per_attempt() {
-    for builder in [
-        bearer(),
-        FakeRegistry::builder().basic("user", "canary-password"),
+async fn wrong_credentials_are_sent_once_per_request() {
+    for (builder, requests_of_attempt) in [
+        (bearer(), 1),
+        (FakeRegistry::builder().basic("user", "canary-password"), 2),
     ] {
         let registry = started(builder).await;
         let client = client();
@@ -264,7 +267,7 @@ async fn wrong_credentials_are_sent_once_per_attempt() {
             pull(&session).await.unwrap_err();
             let requests = registry.requests();
             let shown = requests.iter().filter(|seen| seen.authorization.is_some());
-            assert_eq!(shown.count(), attempt);
+            assert_eq!(shown.count(), requests_of_attempt * attempt);
         }
     }
 }

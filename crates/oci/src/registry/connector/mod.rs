@@ -212,24 +212,30 @@ impl Connector {
     ) -> Result<Vec<SocketAddr>, ConnectError> {
         let mut permitted = Vec::new();
         let mut refused = None;
+        let mut count = 0_usize;
         for address in found {
             match self.egress.check(address.ip()) {
                 Ok(()) => permitted.push(address),
                 Err(refusal) => {
-                    tracing::warn!(host, %address, %refusal, "address not dialled");
-                    let host = host.to_owned();
-                    refused = Some(ConnectError::Refused {
-                        host,
-                        address,
-                        refusal,
-                    });
+                    count += 1;
+                    refused = Some((address, refusal));
                 }
             }
         }
-        match refused {
-            Some(error) if permitted.is_empty() => Err(error),
-            _ => Ok(permitted),
+        let Some((address, refusal)) = refused else {
+            return Ok(permitted);
+        };
+        // One line, however many addresses whoever answers for the name made up.
+        tracing::warn!(host, count, %address, %refusal, "addresses not dialled, one of them is shown");
+        if permitted.is_empty() {
+            let host = host.to_owned();
+            return Err(ConnectError::Refused {
+                host,
+                address,
+                refusal,
+            });
         }
+        Ok(permitted)
     }
 
     async fn handshake<S: Stream>(

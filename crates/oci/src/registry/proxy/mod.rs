@@ -65,6 +65,9 @@ pub enum ProxyError {
     /// It has a scheme that is none of a proxy's.
     #[error("the proxy address has the scheme {0:?}, expected http, https or socks5")]
     Scheme(String),
+    /// It is not text in UTF-8.
+    #[error("the proxy address is not text in UTF-8")]
+    NotText,
     /// It is longer than 2048 characters.
     #[error("the proxy address is longer than {MAX_ADDRESS} characters")]
     TooLong,
@@ -76,7 +79,7 @@ pub enum ProxyError {
 }
 
 impl Proxy {
-    /// Parses the address of a proxy: `http`, `https` or `socks5`, a host and optionally a port (80, 443, 1080).
+    /// Parses the address of a proxy: `http`, `https` or `socks5` (`socks5h` is the same), a host and optionally a port (80, 443, 1080).
     ///
     /// A path is ignored, as in Go. A name given here goes before one in the address; a password without a name is
     /// ignored, as in Flux.
@@ -92,7 +95,8 @@ impl Proxy {
         let kind = match uri.scheme_str() {
             Some("http") => ProxyKind::Http,
             Some("https") => ProxyKind::Https,
-            Some("socks5") => ProxyKind::Socks5,
+            // With either the name is the proxy's to resolve, as it is in Go.
+            Some("socks5" | "socks5h") => ProxyKind::Socks5,
             Some(other) => return Err(ProxyError::Scheme(other.chars().take(20).collect())),
             None => return Err(ProxyError::Malformed),
         };
@@ -287,6 +291,7 @@ mod tests {
             ),
             ("https://proxy.example", "https://proxy.example:443"),
             ("socks5://10.0.0.1", "socks5://10.0.0.1:1080"),
+            ("socks5h://proxy.example", "socks5://proxy.example:1080"),
             ("http://[::1]:8080", "http://[::1]:8080"),
             ("http://u:p@proxy.example:1", "http://proxy.example:1"),
         ] {
@@ -309,7 +314,6 @@ mod tests {
             "http://canary:port",
             "ftp://canary",
             "socks4://canary",
-            "socks5h://canary",
             "http://canary host",
             "http://user:canary%zz@host",
             "http://user:canary%0a@host",

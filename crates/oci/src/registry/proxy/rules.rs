@@ -6,7 +6,7 @@
 //! address that cannot be used is an error and not as if it were unset, because traffic that should have gone through a
 //! proxy must not go past it.
 
-use std::net::IpAddr;
+use std::{ffi::OsString, net::IpAddr};
 
 use crate::{
     Algorithm, Digest, Hasher,
@@ -17,6 +17,15 @@ use crate::{
 };
 
 use super::{Proxy, ProxyError};
+
+const VARIABLES: [&str; 6] = [
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "NO_PROXY",
+    "no_proxy",
+];
 
 /// The proxies of a process, and the hosts that are reached without one. The default has no proxy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,9 +64,20 @@ enum Exception {
 impl ProxyRules {
     /// The rules in the environment of this process.
     ///
-    /// Fails if a variable holds what is no proxy address.
+    /// Fails if a variable holds what is no proxy address, or one of them, also of the exceptions, is not text in UTF-8.
     pub fn from_env() -> Result<Self, ProxyRulesError> {
-        Self::from_variables(|name| std::env::var(name).ok())
+        Self::from_os_variables(|name| std::env::var_os(name))
+    }
+
+    fn from_os_variables(
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, ProxyRulesError> {
+        let is_text = |name: &str| variable(name).is_none_or(|value| value.to_str().is_some());
+        if let Some(variable) = VARIABLES.into_iter().find(|name| !is_text(name)) {
+            let cause = ProxyError::NotText;
+            return Err(ProxyRulesError { variable, cause });
+        }
+        Self::from_variables(|name| variable(name)?.into_string().ok())
     }
 
     /// The rules in these variables, each upper case first, then lower case; empty counts as unset.
@@ -340,6 +360,19 @@ mod tests {
             ("10.0.0.0/99", "10.0.0.1", false),
         ] {
             assert_eq!(is_exempt(no_proxy, host), expected, "{no_proxy:?} {host}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_variable_that_is_not_text_is_not_the_same_as_none() {
+        use std::os::unix::ffi::OsStringExt as _;
+        for name in VARIABLES {
+            let error = ProxyRules::from_os_variables(|asked| {
+                (asked == name).then(|| OsString::from_vec(b"http://canary\xff:1".to_vec()))
+            })
+            .unwrap_err();
+            assert_eq!((error.variable, &error.cause), (name, &ProxyError::NotText));
         }
     }
 

@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::{Descriptor, Digest, Repository};
 
@@ -29,6 +29,9 @@ use crate::registry::{
 const CHUNK: u64 = 16 << 20;
 /// Chunks are not made smaller than this, whatever the registry refuses.
 const LEAST_CHUNK: u64 = 256 << 10;
+/// Who gets on by this much (or by a chunk, if that is less), beyond what was reached before, starts to count attempts anew:
+/// a large blob arrives over a bad connection, and with a registry that takes a byte at a time it ends all the same.
+const PROGRESS: u64 = 1 << 20;
 /// How often in one attempt a registry may say that a chunk begins elsewhere.
 const MAX_CORRECTIONS: u32 = 3;
 /// Cleaning up must not hold up the error that it follows.
@@ -74,6 +77,7 @@ impl Channel {
         content: &Content,
         options: &PushOptions,
     ) -> Result<BlobPushed, Error> {
+        let started = Instant::now();
         let operation = || format!("push blob {}", descriptor.digest);
         let mut attempts = self.attempts(operation());
         let mut upload = Upload::new(descriptor, content, options);
@@ -81,8 +85,8 @@ impl Channel {
             return Err(self.error(&operation(), 1, problem));
         }
         loop {
-            let before = upload.farthest;
-            let problem = match self.try_push_blob(&mut upload).await {
+            let goal = upload.farthest + upload.progress();
+            let problem = match self.try_push_blob(&mut upload, started).await {
                 Ok(pushed) => return Ok(pushed),
                 Err(problem) => problem,
             };
@@ -90,9 +94,8 @@ impl Channel {
                 self.cancel(&mut upload).await;
                 continue;
             }
-            // Attempts are for standing still. The blob has an end, so there is one to them as well.
-            if upload.farthest > before {
-                attempts = self.attempts(operation());
+            if upload.farthest >= goal {
+                attempts.got_on();
             }
             if let Err(error) = attempts.failed(problem).await {
                 self.cancel(&mut upload).await;
@@ -111,16 +114,23 @@ impl Channel {
     }
 
     /// As a whole it can be repeated: an upload that was left is taken up or forgotten, and a blob that arrived is seen.
-    async fn try_push_blob(&self, upload: &mut Upload<'_>) -> Result<BlobPushed, Problem> {
+    async fn try_push_blob(
+        &self,
+        upload: &mut Upload<'_>,
+        started: Instant,
+    ) -> Result<BlobPushed, Problem> {
         let limit = self.home.timeouts.transfer;
-        match timeout(limit, self.push_once(upload)).await {
-            Ok(pushed) => pushed,
-            Err(_) => Err(Problem::Timeout {
-                host: self.link("").await?.origin,
-                what: "the end of the upload",
-                after: limit,
-            }),
+        let left = limit.saturating_sub(started.elapsed());
+        if !left.is_zero()
+            && let Ok(pushed) = timeout(left, self.push_once(upload)).await
+        {
+            return pushed;
         }
+        Err(Problem::Timeout {
+            host: self.link("").await?.origin,
+            what: "the end of the upload",
+            after: limit,
+        })
     }
 
     async fn push_once(&self, upload: &mut Upload<'_>) -> Result<BlobPushed, Problem> {
@@ -191,7 +201,9 @@ impl Channel {
             return Ok(());
         };
         let link = place.link.clone();
-        let ask = Ask::new(Method::GET, link, Scope::Push).without_credentials(place.foreign);
+        let ask = Ask::new(Method::GET, link, Scope::Push)
+            .of_upload()
+            .without_credentials(place.foreign);
         match self.ask(&ask).await {
             Ok(reply) => {
                 let at = received(reply.response.headers());
@@ -283,6 +295,13 @@ impl<'a> Upload<'a> {
             farthest: 0,
             restarted: false,
         }
+    }
+
+    /// By how much an attempt must get on not to count.
+    fn progress(&self) -> u64 {
+        let least = self.place.as_ref().map_or(0, |place| place.least);
+        let chunk = self.chunk.map(|chunk| chunk.max(least));
+        chunk.unwrap_or(PROGRESS).min(PROGRESS)
     }
 
     /// The next chunk and where it goes; `None` when the registry has them all.

@@ -29,6 +29,9 @@ use crate::registry::{
     wire::{self, Body},
 };
 
+/// How much is read, given away and counted at once. The HTTP client takes up to two of these before it writes, so that in a
+/// window who takes less than that may seem to take nothing. In much smaller ones it writes without a pause in which it would
+/// read, and the answer of a registry that refuses the body and closes the connection is lost.
 const PIECE: usize = 256 * 1024;
 
 /// What is pushed. It may be read more than once.

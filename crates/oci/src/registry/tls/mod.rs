@@ -18,7 +18,10 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
     sign::{CertifiedKey, SingleCertAndKey},
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{
+    CertificateDer, PrivateKeyDer,
+    pem::{self, PemObject},
+};
 
 use crate::{Algorithm, Digest, Hasher};
 
@@ -70,13 +73,17 @@ pub enum TlsError {
         source_name: String,
     },
     /// The client certificate or its key is not PEM.
-    #[error("failed to parse TLS certificate and key from {source_name}")]
+    #[error(
+        "failed to parse TLS certificate and key from {source_name}: the {part} is not usable PEM"
+    )]
     Pem {
         /// Where the text came from.
         source_name: String,
+        /// Which of the two: `certificate` or `key`.
+        part: &'static str,
         /// What the PEM reader says; it quotes no key material.
         #[source]
-        cause: rustls_pki_types::pem::Error,
+        cause: pem::Error,
     },
     /// The client certificate and its key do not belong together, or the key is of an unknown kind.
     #[error("the TLS certificate and key from {source_name} cannot be used together")]
@@ -167,14 +174,23 @@ impl Tls {
             let source_name = source_name.to_owned();
             return Err(TlsError::TooLarge { source_name });
         }
-        let malformed = |cause| TlsError::Pem {
-            source_name: source_name.to_owned(),
-            cause,
+        let malformed = |part| {
+            move |cause| TlsError::Pem {
+                source_name: source_name.to_owned(),
+                part,
+                cause,
+            }
         };
         let chain: Vec<_> = CertificateDer::pem_slice_iter(certificate)
             .collect::<Result<_, _>>()
-            .map_err(malformed)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(malformed)?;
+            .and_then(|chain: Vec<_>| {
+                if chain.is_empty() {
+                    return Err(pem::Error::NoItemsFound);
+                }
+                Ok(chain)
+            })
+            .map_err(malformed("certificate"))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(malformed("key"))?;
         let ders = chain.iter().map(AsRef::as_ref).chain([key.secret_der()]);
         let fingerprint = digest_of_parts(ders);
         let certified =
@@ -189,19 +205,15 @@ impl Tls {
         Ok(self)
     }
 
-    /// The same with the authorities of another, and with its client certificate if there is none here. Authorities from
-    /// anywhere are there to verify with: then the registry is verified.
+    /// The same with the authorities of another, and with its client certificate if there is none here. Whether anything is
+    /// verified stays as it is: who turned it off said so, and authorities for others do not take that back.
     pub(crate) fn beside(&self, other: &Self) -> Self {
         let identity = self.identity.as_ref().or(other.identity.as_ref());
         let authorities = self.authorities.iter().chain(&other.authorities);
         Self {
             authorities: authorities.cloned().collect(),
             identity: identity.cloned(),
-            verification: if other.authorities.is_empty() {
-                self.verification
-            } else {
-                Verification::On
-            },
+            verification: self.verification,
         }
     }
 

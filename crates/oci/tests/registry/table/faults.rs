@@ -249,10 +249,12 @@ impl Case {
             _ if step == Step::Mount => false,
             Wrong::Status(code, _) | Wrong::Echo(code) => must_fail_by_status(*code, step),
             Wrong::Redirect(_, url) => {
-                // What comes of a status query that fails for good is that the upload is begun anew.
-                step != Step::UploadStatus && !url.starts_with("{base}")
+                // What comes of a status query that fails for good is that the upload is begun anew, and HEAD of a tag is
+                // looked at again with GET.
+                !matches!(step, Step::UploadStatus | Step::TagHead) && !url.starts_with("{base}")
             }
-            Wrong::Transfer(Fault::Silence) | Wrong::NoHttp(_) | Wrong::Pages(_) => true,
+            Wrong::Transfer(Fault::Silence) | Wrong::NoHttp(_) => step != Step::TagHead,
+            Wrong::Pages(_) => true,
             // HEAD of a tag is looked at again with GET, and any page says that somebody is there.
             Wrong::Transfer(Fault::Html) => {
                 !matches!(step, Step::Ping | Step::TagHead | Step::UploadStatus)
@@ -313,7 +315,7 @@ fn must_fail_by_status(code: u16, step: Step) -> bool {
         // Any answer says that the registry is there, but 400 is also what a TLS port says to plain HTTP.
         Step::Ping => false,
         // GET is asked when HEAD was not answered well, but not of one who wants to be left alone.
-        Step::TagHead => matches!(code, 401 | 429),
+        Step::TagHead => code == 429,
         Step::BlobHead => code >= 300,
         // A success without the words of a registry is not looked at further: there the blob is sent.
         Step::PushHead => code >= 300 && code != 404,
