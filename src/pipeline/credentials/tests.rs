@@ -121,7 +121,7 @@ fn trust_that_is_missing_or_broken_is_told_with_the_keys() {
         ),
         (
             &[("tls.crt", b"canary"), ("tls.key", key)],
-            "cannot be used",
+            "the certificate is not usable PEM",
         ),
     ];
     for (entries, words) in cases {
