@@ -179,6 +179,11 @@ impl Error {
         self.0.problem.is_not_asked() || self.outage().is_some()
     }
 
+    /// Whether nothing was sent, because the gate of the host did not let it pass.
+    pub(crate) fn is_not_asked(&self) -> bool {
+        self.0.problem.is_not_asked()
+    }
+
     /// For how long the host is left alone, where this error is one of those for which it is.
     fn outage(&self) -> Option<Duration> {
         let is_of_host = matches!(

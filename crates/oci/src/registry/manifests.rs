@@ -199,12 +199,14 @@ impl Channel {
     }
 }
 
-/// What HEAD may have met because it is HEAD. Not when the registry wants fewer requests; not when there is no connection,
+/// What HEAD may have met because it is HEAD. Not when the registry wants fewer requests or says when to come back; not when there is no connection,
 /// no token or no such scheme, which GET would need as well: each failed login counts somewhere. After a 401 to credentials
 /// GET shows them once more, since there are registries that answer only HEAD so.
 fn get_may_help(problem: &Problem) -> bool {
     match problem {
-        Problem::Answer { answer, .. } => answer.status != StatusCode::TOO_MANY_REQUESTS,
+        Problem::Answer { answer, .. } => {
+            answer.status != StatusCode::TOO_MANY_REQUESTS && answer.retry_after.is_none()
+        }
         Problem::Broken { .. }
         | Problem::Timeout { .. }
         | Problem::NoCredentials { .. }

@@ -193,7 +193,8 @@ impl Reader {
     /// Notes a failure and says what may be told of it to anybody.
     fn passed_over(&self, error: &Error) -> String {
         let place = &self.channel.place;
-        let is_out = is_out_of_order(error.kind());
+        // What waited in our own queue in vain says nothing about the mirror.
+        let is_out = is_out_of_order(error.kind()) && !error.is_not_asked();
         self.health.failed(is_out.then(Instant::now));
         if is_out {
             tracing::warn!(mirror = %place, %error, cause = cause(error), rest_s = REST.as_secs(), "a mirror was passed over and is left alone for a while");

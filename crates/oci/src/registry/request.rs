@@ -181,6 +181,10 @@ impl Ask {
     fn limit(&self, wire: &Wire) -> Duration {
         match &self.content {
             Some(upload) if upload.part.len > 0 => wire.timeouts.transfer,
+            // What a tag points at is asked again with GET, and both must have a place in a source's timeout.
+            None if self.method == Method::HEAD && self.scope == Scope::Pull => {
+                wire.timeouts.response / 3
+            }
             _ => wire.timeouts.response,
         }
     }

@@ -102,8 +102,11 @@ pub(crate) fn realm_link(
 /// nobody can tell where a URL that is none has them.
 fn showable(realm: &str) -> String {
     if realm.contains('@') {
-        let scheme = realm.find("://").map_or("", |end| &realm[..end + 3]);
-        return format!("{}...", clean(scheme, 20));
+        let scheme = realm.split_once("://").map(|(scheme, _)| scheme);
+        let scheme = scheme.filter(|scheme| scheme.bytes().all(|b| b.is_ascii_lowercase()));
+        return scheme.map_or("...".to_owned(), |scheme| {
+            format!("{}://...", clean(scheme, 20))
+        });
     }
     let end = realm.find(['?', '#']).unwrap_or(realm.len());
     clean(&realm[..end], 200)
@@ -191,6 +194,7 @@ mod tests {
             "http://canary@a.r/",
             "http://u:can/ary?canary@a.r/",
             "canary:x@y",
+            "user:canary@x://y",
         ] {
             let challenge = format!("Bearer realm=\"{text}\"");
             let error = demand(&challenge, &known()).unwrap_err().to_string();
