@@ -103,10 +103,12 @@ pub(crate) fn realm_link(
 fn showable(realm: &str) -> String {
     if realm.contains('@') {
         let scheme = realm.split_once("://").map(|(scheme, _)| scheme);
-        let scheme = scheme.filter(|scheme| scheme.bytes().all(|b| b.is_ascii_lowercase()));
-        return scheme.map_or("...".to_owned(), |scheme| {
-            format!("{}://...", clean(scheme, 20))
-        });
+        return match scheme {
+            Some(scheme) if scheme.bytes().all(|b| b.is_ascii_lowercase()) => {
+                format!("{}://...", clean(scheme, 20))
+            }
+            _ => "...".to_owned(),
+        };
     }
     let end = realm.find(['?', '#']).unwrap_or(realm.len());
     clean(&realm[..end], 200)
