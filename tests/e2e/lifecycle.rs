@@ -4,14 +4,11 @@
 use http::header;
 use serde_json::{Value, json};
 use wharf_test_support::artifacts::{layer, random_text};
-use wharf_test_support::servers::{Distribution, PASSWORD, USERNAME, eventually};
+use wharf_test_support::servers::{Distribution, eventually};
 
-use crate::env;
-use crate::objects::{
-    artifact_url, ca_secret, condition, docker_secret, is_ready, revision, tls_source,
-};
+use crate::objects::{artifact_url, condition, is_ready, revision, tls_source};
 use crate::publish::{Published, publish};
-use crate::world::{World, files, get, in_both_worlds};
+use crate::world::{World, files, get, in_both_worlds, secured_in};
 
 in_both_worlds!(
     a_source_of_either_version_becomes_ready_and_serves_what_its_status_says,
@@ -32,18 +29,7 @@ struct Fixture {
 
 impl Fixture {
     async fn new(world: &World) -> Self {
-        let registry = env::secured().await;
-        world
-            .apply(ca_secret("ca", registry.authority().unwrap()))
-            .await;
-        world
-            .apply(docker_secret("login", registry.host(), USERNAME, PASSWORD))
-            .await;
-        let place = if world.is_cluster() {
-            "cluster"
-        } else {
-            "directory"
-        };
+        let (registry, place) = secured_in(world).await;
         Self {
             registry,
             repository: format!("{place}/{}", random_name()),

@@ -3,12 +3,11 @@
 
 use serde_json::{Value, json};
 use wharf_test_support::artifacts::layer;
-use wharf_test_support::servers::{Distribution, PASSWORD, USERNAME};
+use wharf_test_support::servers::Distribution;
 
-use crate::env;
-use crate::objects::{ca_secret, condition, docker_secret, revision, tls_source};
+use crate::objects::{condition, revision, tls_source};
 use crate::publish::{Published, publish};
-use crate::world::{World, in_both_worlds};
+use crate::world::{World, in_both_worlds, secured_in};
 
 in_both_worlds!(
     a_range_follows_newly_pushed_tags,
@@ -25,18 +24,7 @@ struct Repository {
 
 impl Repository {
     async fn new(world: &World, name: &str) -> Self {
-        let registry = env::secured().await;
-        world
-            .apply(ca_secret("ca", registry.authority().unwrap()))
-            .await;
-        world
-            .apply(docker_secret("login", registry.host(), USERNAME, PASSWORD))
-            .await;
-        let place = if world.is_cluster() {
-            "cluster"
-        } else {
-            "directory"
-        };
+        let (registry, place) = secured_in(world).await;
         Self {
             registry,
             name: format!("{place}/semver/{name}"),

@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use wharf_test_support::registry::sha256;
 use wharf_test_support::servers::http::{Answer, Http};
-use wharf_test_support::servers::{ApiServer, Launch, Wharf, eventually, scratch};
+use wharf_test_support::servers::{
+    ApiServer, Distribution, Launch, PASSWORD, USERNAME, Wharf, eventually, scratch,
+};
 
 use crate::env;
-use crate::objects::{REQUESTED_AT, condition, is_ready, revision};
+use crate::objects::{REQUESTED_AT, ca_secret, condition, docker_secret, is_ready, revision};
 
 /// A place with sources, and the `wharf` that looks after them.
 pub(crate) struct World {
@@ -319,6 +321,24 @@ impl World {
     fn applied(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Value>> {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The shared registry with TLS and a password, and the secrets `ca` and `login` for it; with it a folder that only this
+/// kind of world pushes to.
+pub(crate) async fn secured_in(world: &World) -> (&'static Distribution, &'static str) {
+    let registry = env::secured().await;
+    world
+        .apply(ca_secret("ca", registry.authority().unwrap()))
+        .await;
+    world
+        .apply(docker_secret("login", registry.host(), USERNAME, PASSWORD))
+        .await;
+    let place = if world.is_cluster() {
+        "cluster"
+    } else {
+        "directory"
+    };
+    (registry, place)
 }
 
 /// GET, whatever the answer.
